@@ -1,0 +1,39 @@
+"""Recurrent networks with any activation, their gradients through time, and the evidence to choose."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Activation": "throughtime.activations",
+    "activation": "throughtime.activations",
+    "activations": "throughtime.activations",
+    "choose": "throughtime.study",
+    "Plan": "throughtime.study",
+    "SequenceClassifier": "throughtime.fleet",
+    "SequenceRegressor": "throughtime.fleet",
+}
+_ROOMS = ("cells", "errors", "fleet", "gradients", "kernels", "nn", "report", "study", "tasks")
+
+__all__ = ["__version__", *_HOMES, *_ROOMS, "testing"]
+
+if TYPE_CHECKING:
+    from throughtime import cells, errors, fleet, gradients, kernels, nn, report, study, tasks, testing
+    from throughtime.activations import Activation, activation, activations
+    from throughtime.fleet import SequenceClassifier, SequenceRegressor
+    from throughtime.study import Plan, choose
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS or name == "testing":
+        return importlib.import_module(f"throughtime.{name}")
+    raise AttributeError(f"module 'throughtime' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Activation functions: one formula each, everything else derived from it."""

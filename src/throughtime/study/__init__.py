@@ -1,0 +1,1 @@
+"""The chooser: plan, run, ledger, judge."""
