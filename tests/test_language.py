@@ -47,7 +47,7 @@ def test_the_locale_speaks_when_nobody_chose(monkeypatch, variable, expected):
 
 
 def test_an_error_crosses_processes_whole_and_speaks_both_languages():
-    error = pickle.loads(pickle.dumps(DataError("language.unknown", language="fr", known="en, zh")))
+    error = pickle.loads(pickle.dumps(DataError("language.unknown", wanted="fr", known="en, zh")))
     assert isinstance(error, DataError) and isinstance(error, ValueError)
     assert "'fr'" in str(error)
     assert "不认识" in error.text("zh")

@@ -45,7 +45,7 @@ def use_language(language: str | None) -> None:
     if language is not None and language not in LANGUAGES:
         from throughtime.errors import ThroughtimeError
 
-        raise ThroughtimeError("language.unknown", language=language, known=", ".join(LANGUAGES))
+        raise ThroughtimeError("language.unknown", wanted=language, known=", ".join(LANGUAGES))
     _current.set(language)
 
 
