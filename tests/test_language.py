@@ -29,7 +29,7 @@ def test_the_language_in_use_decides():
 
 
 def test_an_unknown_language_is_refused_by_name():
-    with pytest.raises(ThroughtimeError, match="'fr'.*en, zh"):
+    with pytest.raises(ThroughtimeError, match=r"'fr'.*en, zh"):
         use_language("fr")
 
 

@@ -7,7 +7,7 @@ import torch
 
 from throughtime import cells
 
-T, B, I, H = 7, 5, 3, 4
+T, B, I, H = 7, 5, 3, 4  # noqa: E741
 LENGTHS = torch.tensor([7, 1, 4, 0, 6])
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
