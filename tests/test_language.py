@@ -8,6 +8,8 @@ import pytest
 from throughtime.errors import DataError, ThroughtimeError
 from throughtime.language import LANGUAGES, current_language, entries, rooms, say, use_language
 
+MAY_BE_BLANK = {"report.sentence_gap"}  # Chinese puts nothing between two sentences
+
 
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
@@ -17,7 +19,8 @@ def placeholders(text: str) -> set[str]:
 def test_every_entry_is_there_in_both_languages_with_the_same_placeholders(room):
     for entry, texts in entries(room).items():
         assert set(texts) == set(LANGUAGES), f"{room}.{entry}"
-        assert all(texts[language].strip() for language in LANGUAGES), f"{room}.{entry}"
+        if f"{room}.{entry}" not in MAY_BE_BLANK:
+            assert all(texts[language].strip() for language in LANGUAGES), f"{room}.{entry}"
         assert placeholders(texts["en"]) == placeholders(texts["zh"]), f"{room}.{entry}"
 
 

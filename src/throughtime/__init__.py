@@ -10,19 +10,41 @@ __version__ = "0.1.0"
 _HOMES = {
     "Activation": "throughtime.activations",
     "activation": "throughtime.activations",
-    "activations": "throughtime.activations",
     "choose": "throughtime.study",
     "Plan": "throughtime.study",
     "SequenceClassifier": "throughtime.fleet",
     "SequenceRegressor": "throughtime.fleet",
 }
-_ROOMS = ("cells", "errors", "fleet", "gradients", "kernels", "nn", "report", "study", "tasks")
+_ROOMS = (
+    "activations",
+    "cells",
+    "errors",
+    "fleet",
+    "gradients",
+    "kernels",
+    "nn",
+    "report",
+    "study",
+    "tasks",
+)
 
 __all__ = ["__version__", *_HOMES, *_ROOMS, "testing"]
 
 if TYPE_CHECKING:
-    from throughtime import cells, errors, fleet, gradients, kernels, nn, report, study, tasks, testing
-    from throughtime.activations import Activation, activation, activations
+    from throughtime import (
+        activations,
+        cells,
+        errors,
+        fleet,
+        gradients,
+        kernels,
+        nn,
+        report,
+        study,
+        tasks,
+        testing,
+    )
+    from throughtime.activations import Activation, activation
     from throughtime.fleet import SequenceClassifier, SequenceRegressor
     from throughtime.study import Plan, choose
 

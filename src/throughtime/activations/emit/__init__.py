@@ -1,0 +1,1 @@
+"""One emitter a target language: the formula's expression in, a function of that language out."""
