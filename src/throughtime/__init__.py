@@ -7,52 +7,20 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Activation": "throughtime.activations",
-    "activation": "throughtime.activations",
-    "choose": "throughtime.study",
-    "Plan": "throughtime.study",
-    "SequenceClassifier": "throughtime.fleet",
-    "SequenceRegressor": "throughtime.fleet",
-}
-_ROOMS = (
-    "activations",
-    "cells",
-    "errors",
-    "fleet",
-    "gradients",
-    "kernels",
-    "nn",
-    "report",
-    "study",
-    "tasks",
-)
+_HOMES = {"Activation": "throughtime.activations", "activation": "throughtime.activations"}
+_ROOMS = ("activations", "cells", "errors", "kernels", "nn")
 
-__all__ = ["__version__", *_HOMES, *_ROOMS, "testing"]
+__all__ = ["__version__", *_HOMES, *_ROOMS]
 
 if TYPE_CHECKING:
-    from throughtime import (
-        activations,
-        cells,
-        errors,
-        fleet,
-        gradients,
-        kernels,
-        nn,
-        report,
-        study,
-        tasks,
-        testing,
-    )
+    from throughtime import activations, cells, errors, kernels, nn
     from throughtime.activations import Activation, activation
-    from throughtime.fleet import SequenceClassifier, SequenceRegressor
-    from throughtime.study import Plan, choose
 
 
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _ROOMS or name == "testing":
+    if name in _ROOMS:
         return importlib.import_module(f"throughtime.{name}")
     raise AttributeError(f"module 'throughtime' has no attribute {name!r}")
 
