@@ -1,0 +1,144 @@
+"""What the charts share: the few colours, the axis of arms, the scales, the style."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from throughtime.report import rows
+from throughtime.report.rows import Rows
+from throughtime.study.result import StudyResult
+
+FONT = (
+    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, '
+    '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif'
+)
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The few colours of a chart (after Okabe and Ito); meaning never hangs on colour alone."""
+
+    ink: str
+    muted: str
+    faint: str
+    line: str
+    paper: str
+    accent: str
+    warn: str
+    band: str
+
+
+LIGHT = Palette(
+    ink="#1d1f21",
+    muted="#63686d",
+    faint="#b4b8bc",
+    line="#e6e6e2",
+    paper="#ffffff",
+    accent="#0072b2",
+    warn="#c04f00",
+    band="#f1ead8",
+)
+FOLLOWING = Palette(**{name: f"var(--{name})" for name in LIGHT.__dataclass_fields__})
+
+
+def chart(data: Rows, name: str | None = None) -> alt.Chart:
+    """A chart of these rows; its marks can be found by ``name`` in the page."""
+    held = alt.Chart(alt.InlineData(values=alt.InlineDataset(data)))
+    return held.properties(name=name) if name else held
+
+
+def arms(result: StudyResult, palette: Palette, shown: list[str] | None = None) -> alt.Y:
+    """The axis of arms by rank, the recommended one in bold."""
+    chosen = {"field": "value", "equal": result.judgement.recommended}
+    return alt.Y(
+        "arm:N",
+        sort=shown or rows.order(result),
+        title=None,
+        axis=alt.Axis(
+            labelFontWeight={"condition": {"test": chosen, "value": "bold"}, "value": "normal"},  # type: ignore[arg-type]
+            labelColor=palette.ink,
+            labelFontSize=12,
+            labelLimit=110,
+            labelPadding=8,
+            ticks=False,
+            domain=False,
+            grid=False,
+        ),
+    )
+
+
+def finish(
+    layers: list[Any], palette: Palette, height: int, title: alt.TitleParams | None = None
+) -> alt.LayerChart:
+    """The layers as one chart in the report's style; as wide as its place on the page."""
+    whole_chart = alt.LayerChart(layer=layers).properties(
+        width="container" if palette is FOLLOWING else 520, height=max(height, 24)
+    )
+    if title is not None:
+        whole_chart = whole_chart.properties(title=title)
+    return (
+        whole_chart.configure(font=FONT, background="transparent", aria=False, padding=2)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=palette.muted,
+            titleColor=palette.muted,
+            titleFontWeight="normal",
+            titleFontSize=11.5,
+            titlePadding=8,
+            labelFontSize=11,
+            gridColor=palette.line,
+            domainColor=palette.faint,
+            tickColor=palette.faint,
+            tickSize=4,
+            labelOverlap=True,
+        )
+        .configure_axisY(domain=False, ticks=False)
+    )
+
+
+def diverged_shape() -> alt.Shape:
+    """A cross for a run that diverged."""
+    return alt.Shape(
+        "diverged:N",
+        scale=alt.Scale(domain=[False, True], range=["circle", "cross"]),
+        legend=None,
+    )
+
+
+def diverged_size() -> Any:
+    """A larger mark for a run that diverged."""
+    return alt.condition(alt.datum.diverged, alt.value(44), alt.value(18))
+
+
+def whole(last: int) -> alt.Axis:
+    """Ticks at round whole numbers, the first one included."""
+    step = next((s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500) if 4 * s >= last), last)
+    return alt.Axis(values=sorted({1, *range(step, last + 1, step)}), format="d", grid=False)
+
+
+def domain(
+    values: list[float | None], near: list[float | None] | None = None
+) -> tuple[float, float]:
+    """The range of the values with a margin, and baselines no farther off than its width."""
+    known_values = [v for v in values if v is not None] or [0.0, 1.0]
+    low, high = min(known_values), max(known_values)
+    width = (high - low) or abs(high) / 10 or 1.0
+    for v in near or []:
+        if v is not None and low - width <= v <= high + width:
+            low, high = min(low, v), max(high, v)
+    margin = 0.04 * ((high - low) or width)
+    return low - margin, high + margin
+
+
+def usual_domain(data: Rows, field: str, higher_is_better: bool) -> list[float]:
+    """The range of the curves, its bad end cut at the worst quarter: first epochs are far off."""
+    values = sorted(v for r in data if (v := r[field]) is not None)
+    if not values:
+        return [0.0, 1.0]
+    cut = round(0.25 * (len(values) - 1))
+    low, high = (values[cut], values[-1]) if higher_is_better else (values[0], values[-1 - cut])
+    margin = 0.06 * ((high - low) or abs(high) / 10 or 1.0)
+    return [low - margin, high + margin]

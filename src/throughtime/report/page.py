@@ -1,0 +1,196 @@
+"""The report of a study: one HTML file that opens from disk and asks nothing of any network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from throughtime import __version__
+from throughtime.errors import ThroughtimeError
+from throughtime.language import LANGUAGES, say
+from throughtime.report import charts, findings, marks, numbers, rows, tables, terminal
+from throughtime.report.tables import TAGS, both, named, told
+from throughtime.report.words import metric_name
+from throughtime.study.result import StudyResult
+
+_TEMPLATES = "templates"
+
+
+def render(result: StudyResult, *, language: str | None = None) -> str:
+    """The page as HTML.
+
+    Args:
+        result: the finished study.
+        language: ``"en"`` or ``"zh"`` to open in; by default the reader's browser decides. Either
+            way both languages are in the page, with a switch.
+
+    Returns:
+        One HTML document with its charts, data and scripts inside. Without JavaScript the answer,
+        the findings and every table can still be read.
+
+    Raises:
+        ThroughtimeError: the language is not known.
+
+    Example:
+        >>> Path("report.html").write_text(render(result), encoding="utf-8")  # doctest: +SKIP
+    """
+    if language is not None and language not in LANGUAGES:
+        raise ThroughtimeError("language.unknown", language=language, known=", ".join(LANGUAGES))
+    drawn = _drawn(result)
+    script = _text("report.js")
+    library = _library()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            result=result,
+            judgement=result.judgement,
+            chosen=rows.chosen(result.judgement),
+            language=language,
+            initial=language or "en",
+            tags=TAGS,
+            version=__version__,
+            page_titles={k: say("report.page_title", k, title=result.title) for k in LANGUAGES},
+            answer=both({k: terminal.answer(result.judgement, k) for k in LANGUAGES}),
+            advice=_paired(lambda k: terminal.advice(result.judgement, k)),
+            notes=[told(key, **fields) for key, fields in result.data_notes],
+            deviations=[told(key, **fields) for key, fields in result.deviations],
+            finding=lambda name: both({k: getattr(findings, name)(result, k) for k in LANGUAGES}),
+            told=told,
+            both=both,
+            named=named,
+            numbers=numbers,
+            digits=numbers.decimals(result.judgement),
+            level=findings.level(result.judgement),
+            metric=lambda key, **fields: both(
+                {
+                    k: say(key, k, metric=metric_name(result.judgement.metric, k), **fields)
+                    for k in LANGUAGES
+                }
+            ),
+            baseline=findings.best_baseline(result.judgement),
+            languages=LANGUAGES,
+            tables=tables,
+            drawn_in=lambda prefix: [name for name in drawn["charts"] if name.startswith(prefix)],
+            style=Markup(_text("report.css")),
+            script=Markup(script),
+            library=Markup(library),
+            data=Markup(_embeddable(drawn)),
+            hashes=" ".join(f"'sha256-{_digest(text)}'" for text in (library, script)),
+        )
+    )
+
+
+def write(result: StudyResult, path: str | Path, *, language: str | None = None) -> Path:
+    """Write the page to ``path``: beside it first, then moved into place.
+
+    Example:
+        >>> write(result, "OUT/report.html")  # doctest: +SKIP
+    """
+    path = Path(path)
+    page = render(result, language=language)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(page)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _drawn(result: StudyResult) -> dict[str, Any]:
+    """Every chart in both languages; the rows and the style they share are held once."""
+    arms = rows.order(result)
+    makers: dict[str, Callable[[str], alt.LayerChart]] = {
+        "scores": lambda k: charts.scores(result, k, marks.FOLLOWING),
+    }
+    if len(arms) > 1:
+        makers["differences"] = lambda k: charts.differences(result, k, marks.FOLLOWING)
+    for name, maker, data in (
+        ("learning", charts.learning, rows.learning(result)),
+        ("tuning", charts.tuning, rows.tuning(result)),
+    ):
+        with_curve = {r["arm"] for r in data}
+        for i, arm in enumerate(arms):
+            if arm in with_curve:
+                makers[f"{name}-{i}"] = lambda k, maker=maker, arm=arm: maker(
+                    result, arm, k, marks.FOLLOWING
+                )
+    for share in rows.shares(result):
+        makers[f"stability-{share}"] = lambda k, share=share: charts.stability(
+            result, share, k, marks.FOLLOWING
+        )
+    for quantity in ("milliseconds", "steps"):
+        makers[f"cost-{quantity}"] = lambda k, quantity=quantity: charts.cost(
+            result, quantity, k, marks.FOLLOWING
+        )
+    drawn: dict[str, Any] = {"config": {}, "datasets": {}, "charts": {}}
+    for name, maker in makers.items():
+        drawn["charts"][name] = {}
+        for language in LANGUAGES:
+            spec = maker(language).to_dict(validate=False)
+            drawn["datasets"] |= spec.pop("datasets", {})
+            drawn["config"] = spec.pop("config")
+            del spec["$schema"]
+            drawn["charts"][name][language] = spec
+    return drawn
+
+
+def _paired(lines: Callable[[str], list[str]]) -> list[Markup]:
+    spoken = {language: lines(language) for language in LANGUAGES}
+    return [
+        both(dict(zip(spoken, texts, strict=True))) for texts in zip(*spoken.values(), strict=True)
+    ]
+
+
+def _embeddable(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version Altair writes for."""
+    import vl_convert
+
+    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+@cache
+def _text(name: str) -> str:
+    return (files("throughtime.report") / _TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("throughtime.report", _TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
