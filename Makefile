@@ -3,10 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
-
-demo: $(VENV)/.base
-	$(VENV)/bin/throughtime choose digits --out demo --budget 2.5m
+.PHONY: test lint clean
 
 test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist loadfile
@@ -28,4 +25,4 @@ $(VENV)/.dev: $(VENV)/.base
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV)

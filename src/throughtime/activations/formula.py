@@ -137,6 +137,11 @@ class Activation:
         """The formula for a paper."""
         return sympy.latex(self.expression)
 
+    @cached_property
+    def derivative_expression(self) -> sympy.Expr:
+        """φ' as a SymPy expression."""
+        return sympy.diff(self.expression, x)
+
     def to_config(self) -> dict[str, Any]:
         """Everything that makes this function, as JSON."""
         return {
@@ -190,7 +195,7 @@ class Activation:
 
     @cached_property
     def _derivative(self) -> Callable[..., Tensor]:
-        return self._emitted(sympy.diff(self.expression, x))
+        return self._emitted(self.derivative_expression)
 
     def _emitted(self, expression: sympy.Expr) -> Callable[..., Tensor]:
         return torch_emitter.emit(expression, [x, *self._symbols.values()])
