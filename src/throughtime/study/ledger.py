@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from throughtime.errors import LedgerError
 from throughtime.study.records import Record
@@ -69,11 +71,11 @@ class Ledger:
         else:
             self._engine = sa.create_engine(url)
         if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _write_ahead)
+            event.listen(self._engine, "connect", _write_ahead)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
         try:
             _tables.create_all(self._engine)
-        except sa.exc.SQLAlchemyError as failure:
+        except SQLAlchemyError as failure:
             reason = str(getattr(failure, "orig", failure))
             raise LedgerError("ledger.unreadable", address=self.address, reason=reason) from failure
 
@@ -91,7 +93,7 @@ class Ledger:
                 db.execute(
                     sa.insert(_claims).values(key=key, owner=self._owner, expires=now + lease)
                 )
-            except sa.exc.IntegrityError:
+            except IntegrityError:
                 return False
         return True
 
@@ -134,12 +136,12 @@ class Ledger:
                 )
         return [key for key in keys if key not in done]
 
-    def note(self, plan: str, event: str, **fields: object) -> None:
+    def note(self, plan: str, happened: str, **fields: object) -> None:
         """Write down that something happened, such as the opening of the test block."""
         with self._writing() as db:
             db.execute(
                 sa.insert(_events).values(
-                    plan=plan, event=event, fields=json.dumps(fields), at=time.time()
+                    plan=plan, event=happened, fields=json.dumps(fields), at=time.time()
                 )
             )
 
