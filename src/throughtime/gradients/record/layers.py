@@ -1,0 +1,90 @@
+"""Which modules are recurrent layers, and what recurrences they hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
+
+from throughtime.gradients.record.pointwise import pointwise
+from throughtime.gradients.record.recurrence import GATES, Kind, Recurrence
+
+_FUSED: dict[type, Kind] = {nn.RNN: "elman", nn.GRU: "gru", nn.LSTM: "lstm"}
+_CELLS: dict[type, Kind] = {nn.RNNCell: "elman", nn.GRUCell: "gru", nn.LSTMCell: "lstm"}
+
+
+def fused_kind(module: nn.Module) -> Kind | None:
+    """The recurrence of a layer that runs all steps in one call; None for any other module."""
+    return _kind(module, _FUSED, ("RNN", "GRU", "LSTM"))
+
+
+def cell_kind(module: nn.Module) -> Kind | None:
+    """The recurrence of a cell called once a step; None for any other module."""
+    return _kind(module, _CELLS, ("RNNCell", "GRUCell", "LSTMCell"))
+
+
+def _kind(module: nn.Module, torch_types: dict[type, Kind], ours: tuple[str, ...]) -> Kind | None:
+    for known, kind in torch_types.items():
+        if isinstance(module, known):
+            return kind
+    own = sys.modules.get("throughtime.nn")
+    for name, kind in zip(ours, GATES, strict=True):
+        if own is not None and isinstance(module, getattr(own, name)):
+            return kind
+    return None
+
+
+def recurrent_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every recurrent layer and cell inside ``model`` with its name, compiled wrappers left out."""
+    for name, module in model.named_modules():
+        if isinstance(module, OptimizedModule):
+            continue
+        if fused_kind(module) or cell_kind(module):
+            yield ".".join(p for p in name.split(".") if p != "_orig_mod"), module
+
+
+def recurrences(module: nn.Module) -> list[list[Recurrence]]:
+    """The recurrences of a layer by layer and direction: ``[l][d]``; of a cell: ``[[r]]``."""
+    if cell_kind(module):
+        return [[_recurrence(module, "")]]
+    directions = ["", "_reverse"] if module.bidirectional else [""]
+    return [
+        [_recurrence(module, f"_l{layer}{d}") for d in directions]
+        for layer in range(int(module.num_layers))  # pyright: ignore[reportArgumentType]
+    ]
+
+
+def _recurrence(module: nn.Module, suffix: str) -> Recurrence:
+    kind = fused_kind(module) or cell_kind(module)
+    assert kind is not None
+
+    def weight(name: str) -> Tensor | None:
+        tensor = getattr(module, name + suffix, None)
+        return tensor.detach() if isinstance(tensor, Tensor) else None
+
+    w_ih, w_hh = weight("weight_ih"), weight("weight_hh")
+    assert w_ih is not None and w_hh is not None
+    places = _activations(module, kind, suffix)
+    return Recurrence(
+        kind,
+        w_ih,
+        w_hh,
+        weight("bias_ih"),
+        weight("bias_hh"),
+        *(pointwise(phi) for phi in places),
+        w_hr=weight("weight_hr"),
+        leak=float(getattr(module, "leak", 1.0)),
+    )
+
+
+def _activations(module: nn.Module, kind: Kind, suffix: str) -> tuple[object, ...]:
+    if isinstance(module, (*_FUSED, *_CELLS)):
+        nonlinearity = getattr(module, "nonlinearity", "tanh")
+        return {
+            "elman": (nonlinearity,),
+            "gru": ("tanh", "sigmoid"),
+            "lstm": ("tanh", "sigmoid", "tanh"),
+        }[kind]
+    return tuple(module._phi(place, suffix.lstrip("_")) for place in module._places)  # pyright: ignore

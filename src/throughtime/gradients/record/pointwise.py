@@ -1,0 +1,91 @@
+"""An activation as the diagnosis needs it: its value, its slope and the steepest slope it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """φ, φ' and sup|φ'| of one place in a recurrence.
+
+    Attributes:
+        name: how it is called in findings.
+        value: φ, tensor to tensor.
+        slope: φ', tensor to tensor, without a graph.
+        steepest: sup|φ'|; what "on" and "saturated" are measured against.
+    """
+
+    name: str
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    steepest: float
+
+
+def pointwise(phi: object) -> Pointwise:
+    """``phi`` as a :class:`Pointwise`: a name of torch.nn, an ``Activation`` or any callable.
+
+    The slope of a plain callable comes from autograd, its steepest slope from a fine grid on
+    [-30, 30].
+
+    Example:
+        >>> pointwise("tanh").slope(torch.zeros(1))
+        tensor([1.])
+    """
+    if isinstance(phi, Pointwise):
+        return phi
+    if isinstance(phi, str) and phi in _TORCH:
+        return _TORCH[phi]
+    if isinstance(phi, str):
+        from throughtime.activations import activation
+
+        phi = activation(phi)
+    if not callable(phi):
+        from throughtime.errors import TraceError
+
+        raise TraceError("gradients.not_an_activation", given=repr(phi))
+    bound, theta = getattr(phi, "activation", phi), getattr(phi, "theta", {})
+    derivative = getattr(bound, "derivative", None)
+    fixed = {k: v.detach() if isinstance(v, Tensor) else v for k, v in theta.items()}
+
+    def slope(a: Tensor) -> Tensor:
+        if derivative is None:
+            return _slope_by_autograd(phi, a)
+        with torch.no_grad():
+            return derivative(a, **fixed)
+
+    return Pointwise(_name(bound), phi, slope, _steepest(slope, fixed))
+
+
+def _name(phi: object) -> str:
+    for attribute in ("name", "__name__"):
+        if isinstance(name := getattr(phi, attribute, None), str):
+            return name
+    return type(phi).__name__.lower()
+
+
+def _slope_by_autograd(phi: Callable[[Tensor], Tensor], a: Tensor) -> Tensor:
+    with torch.enable_grad():
+        point = a.detach().requires_grad_()
+        return torch.autograd.grad(phi(point).sum(), point)[0]
+
+
+def _steepest(slope: Callable[[Tensor], Tensor], theta: dict) -> float:
+    units = max((v.numel() for v in theta.values() if isinstance(v, Tensor)), default=1)
+    like = next((v for v in theta.values() if isinstance(v, Tensor)), torch.zeros(1))
+    grid = torch.linspace(-30, 30, 6001, dtype=like.dtype, device=like.device)
+    slopes = slope(grid.unsqueeze(-1).expand(-1, units)).abs()
+    return slopes[slopes.isfinite()].max().item()
+
+
+_TORCH = {
+    "tanh": Pointwise("tanh", torch.tanh, lambda a: 1 - torch.tanh(a) ** 2, 1.0),
+    "relu": Pointwise("relu", torch.relu, lambda a: (a > 0).to(a.dtype), 1.0),
+    "sigmoid": Pointwise(
+        "sigmoid", torch.sigmoid, lambda a: torch.sigmoid(a) * torch.sigmoid(-a), 0.25
+    ),
+}
