@@ -39,8 +39,10 @@ def scores(
     judgement = result.judgement
     spots = rows.seeds(result)
     means = rows.scores(result)
+    margin = numbers.finite(judgement.smallest_difference) or 0.0
     low, high = marks.domain(
         [r["score"] for r in spots] + [r[k] for r in means for k in ("score", "low", "high")],
+        least=4 * margin,
         near=[numbers.finite(v) for v in judgement.baselines.values()],
     )
     title = _score_title(result, language)
@@ -108,7 +110,8 @@ def differences(
     low, high = marks.domain(
         [r["difference"] for r in spots]
         + [r[k] for r in means for k in ("difference", "low", "high")]
-        + [-1.3 * margin, 1.3 * margin]
+        + [-1.3 * margin, 1.3 * margin],
+        least=margin,
     )
     title = say(
         "report.axis_difference",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from throughtime.language import say
 from throughtime.report import numbers, rows
 from throughtime.report.numbers import finite
 from throughtime.report.words import enumerated, known, metric_name
 from throughtime.study.result import StudyResult
-from throughtime.study.verdict import Judgement
+from throughtime.study.verdict import ArmVerdict, Judgement
 
 _VERDICTS = ("better", "equivalent", "undecided", "worse")
 
@@ -40,9 +42,15 @@ def scores(result: StudyResult, language: str | None = None) -> str:
     if not ordered:
         return say("report.scores_finding_none", language)
     best, worst = ordered[0][0], ordered[-1][0]
+    if len(ordered) == 1:
+        entry = "report.scores_finding_one"
+    elif numbers.number(best.score, digits) == numbers.number(worst.score, digits):
+        entry = "report.scores_finding_equal"
+    else:
+        entry = "report.scores_finding"
     sentences = [
         say(
-            "report.scores_finding" if len(ordered) > 1 else "report.scores_finding_one",
+            entry,
             language,
             metric=metric_name(judgement.metric, language),
             best=best.arm,
@@ -138,28 +146,17 @@ def tuning(result: StudyResult, language: str | None = None) -> str:
         ]
     else:
         sentences = [say("report.tuning_finding_none", language)]
-    borders = [
-        say("report.border_item", language, arm=a.arm, names=enumerated(list(a.border), language))
-        for a in judgement.arms
-        if a.border
-    ]
-    if borders:
-        sentences.append(
-            say("report.border_finding", language, borders=enumerated(borders, language))
-        )
+    if borders := bordering(judgement.arms, language):
+        sentences.append(say("report.border_finding", language, borders=borders))
     return _join(sentences, language)
 
 
 def stability(result: StudyResult, language: str | None = None) -> str:
     """Which arms diverged and how often, in evaluation and in tuning."""
     judgement = result.judgement
-    diverged = [
-        say("report.stability_item", language, arm=a.arm, diverged=a.diverged, runs=a.runs)
-        for a in judgement.arms
-        if a.diverged
-    ]
+    diverged = diverging(judgement.arms, language)
     sentences = [
-        say("report.stability_finding", language, arms=enumerated(diverged, language))
+        say("report.stability_finding", language, arms=diverged)
         if diverged
         else say("report.stability_finding_none", language)
     ]
@@ -245,6 +242,35 @@ def method(result: StudyResult, language: str | None = None) -> str:
             )
         )
     return _join(sentences, language)
+
+
+def bordering(arms: Sequence[ArmVerdict], language: str | None = None) -> str:
+    """The arms whose best values lie at a border of the space, and which values."""
+    return enumerated(
+        [
+            say(
+                "report.border_item",
+                language,
+                arm=a.arm,
+                names=enumerated(list(a.border), language),
+            )
+            for a in arms
+            if a.border
+        ],
+        language,
+    )
+
+
+def diverging(arms: Sequence[ArmVerdict], language: str | None = None) -> str:
+    """The arms that diverged in evaluation, and how often."""
+    return enumerated(
+        [
+            say("report.stability_item", language, arm=a.arm, diverged=a.diverged, runs=a.runs)
+            for a in arms
+            if a.diverged
+        ],
+        language,
+    )
 
 
 def _by_goodness(items: list, judgement: Judgement) -> list:

@@ -120,16 +120,19 @@ def whole(last: int) -> alt.Axis:
 
 
 def domain(
-    values: list[float | None], near: list[float | None] | None = None
+    values: list[float | None], least: float, near: list[float | None] | None = None
 ) -> tuple[float, float]:
-    """The range of the values with a margin, and baselines no farther off than its width."""
-    known_values = [v for v in values if v is not None] or [0.0, 1.0]
-    low, high = min(known_values), max(known_values)
-    width = (high - low) or abs(high) / 10 or 1.0
+    """The range of the values, at least ``least`` wide, and baselines no farther than its width."""
+    known = [v for v in values if v is not None] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    least = max(least, abs(low) / 1000, abs(high) / 1000) or 1.0
+    if high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
+    width = high - low
     for v in near or []:
         if v is not None and low - width <= v <= high + width:
             low, high = min(low, v), max(high, v)
-    margin = 0.04 * ((high - low) or width)
+    margin = 0.04 * (high - low)
     return low - margin, high + margin
 
 
@@ -140,5 +143,5 @@ def usual_domain(data: Rows, field: str, higher_is_better: bool) -> list[float]:
         return [0.0, 1.0]
     cut = round(0.25 * (len(values) - 1))
     low, high = (values[cut], values[-1]) if higher_is_better else (values[0], values[-1 - cut])
-    margin = 0.06 * ((high - low) or abs(high) / 10 or 1.0)
-    return [low - margin, high + margin]
+    width = max(high - low, abs(high) / 1000) or 1.0
+    return [low - 0.06 * width, high + 0.06 * width]

@@ -10,13 +10,14 @@ from rich.text import Text
 
 from throughtime.language import say
 from throughtime.report import numbers
-from throughtime.report.findings import alpha, best_baseline, level
+from throughtime.report.findings import alpha, best_baseline, bordering, diverging, level
 from throughtime.report.numbers import finite
 from throughtime.report.words import enumerated, known, metric_name, verdict
 from throughtime.study.verdict import ArmVerdict, Judgement
 
 _STYLES = {"better": "green", "worse": "red", "undecided": "dim", "equivalent": "", "reference": ""}
 _MOST_SEEDS = 1000
+_MANY = 0.2
 _WIDE = 110
 
 
@@ -121,28 +122,17 @@ def advice(judgement: Judgement, language: str | None = None) -> list[str]:
                 arms=enumerated([_seeds_wanted(a, language) for a in undecided], language),
             )
         )
-    for arm in judgement.arms:
-        if not arm.in_best_set and arm.arm not in (judgement.reference, judgement.recommended):
-            continue
-        if arm.border:
-            sentences.append(
-                say(
-                    "report.advice_border",
-                    language,
-                    arm=arm.arm,
-                    names=enumerated(list(arm.border), language),
-                )
-            )
-        if arm.runs and arm.diverged / arm.runs >= 0.2:
-            sentences.append(
-                say(
-                    "report.advice_diverged",
-                    language,
-                    arm=arm.arm,
-                    diverged=arm.diverged,
-                    runs=arm.runs,
-                )
-            )
+    contenders = [
+        a
+        for a in judgement.arms
+        if a.in_best_set or a.arm in (judgement.reference, judgement.recommended)
+    ]
+    if borders := bordering(contenders, language):
+        sentences.append(say("report.advice_border", language, borders=borders))
+    if diverged := diverging(
+        [a for a in contenders if a.runs and a.diverged / a.runs >= _MANY], language
+    ):
+        sentences.append(say("report.advice_diverged", language, arms=diverged))
     return sentences
 
 
