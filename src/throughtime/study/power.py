@@ -13,7 +13,7 @@ from scipy import stats
 POWER = 0.8
 """How often a true difference of the size in question is to be found."""
 
-MOST_PAIRS = 1000
+MOST_PAIRS = 100_000
 """No search for a number of pairs goes beyond this one."""
 
 
@@ -92,8 +92,8 @@ def detectable_effect(
         return None
     threshold = alpha_of(level) / comparisons
     found = (_sign_flip_power if pairs <= _MOST_PAIRS_SIMULATED else _t_power)(pairs, threshold)
-    low, high = 0.0, 16.0
-    while high - low > 1e-3:
+    low, high = 0.0, 48 / math.sqrt(pairs)
+    while high - low > 1e-3 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if found(middle) < power else (low, middle)
     return high
@@ -150,8 +150,9 @@ def pairs_to_decide(
         effect = detectable_effect(pairs, comparisons, level, power)
         if effect is None or effect > margin or pairs < pairs_needed_for_equivalence(level):
             return False
-        half_width = stats.t.isf(alpha_of(level) / 2, pairs - 1)
-        return half_width + stats.norm.isf((1 - power) / 2) <= margin * math.sqrt(pairs)
+        half_width = float(stats.t.isf(alpha_of(level) / 2, pairs - 1))
+        slack = float(stats.norm.isf((1 - power) / 2))
+        return half_width + slack <= margin * math.sqrt(pairs)
 
     low, high = 1, MOST_PAIRS
     while low < high:
@@ -181,7 +182,7 @@ def what_can_be_shown(
     fields: dict[str, object] = {
         "pairs": pairs,
         "comparisons": comparisons,
-        "smallest_p": f"{smallest_p(pairs):.2g}",
+        "smallest_p": f"{smallest_p(pairs):.3g}",
         "threshold": f"{alpha_of(level) / comparisons:.2g}",
     }
     effect = detectable_effect(pairs, comparisons, level)

@@ -31,7 +31,7 @@ def mean_interval(values: np.ndarray, level: float, seed: int = 0) -> Interval:
 
     Fewer than two values have no interval (NaN at both ends); equal values have one of no width.
     """
-    if len(values) < 2:
+    if len(values) < 2 or not np.isfinite(values).all():
         return Interval(math.nan, math.nan, level)
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
     if np.ptp(values) == 0:
@@ -108,9 +108,7 @@ def exact_share(successes: float, trials: int, level: float) -> Interval:
     """
     tail = (1 - level) / 2
     low = 0.0 if successes == 0 else stats.beta.ppf(tail, successes, trials - successes + 1)
-    high = (
-        1.0 if successes == trials else stats.beta.isf(tail, successes + 1, trials - successes)
-    )
+    high = 1.0 if successes == trials else stats.beta.isf(tail, successes + 1, trials - successes)
     return Interval(float(low), float(high), level)
 
 

@@ -15,7 +15,7 @@ from throughtime.study.records import Record
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One arm's evaluation runs by seed, in order of the seeds; ``goodness`` is the signed score."""
+    """One arm's evaluation runs, by seed in order; ``goodness`` is the signed score."""
 
     arm: str
     runs: Mapping[int, Record]
@@ -106,7 +106,9 @@ def steps_to_reference(
     """
     sign = 1.0 if higher_is_better else -1.0
     goal = statistics.median(
-        -math.inf if failed(r) or r.validation_score is None else sign * r.validation_score
+        -math.inf
+        if failed(r) or r.validation_score is None or math.isnan(r.validation_score)
+        else sign * r.validation_score
         for r in reference.runs.values()
     )
     if not math.isfinite(goal):

@@ -96,7 +96,9 @@ def tuning_curve(scores: Sequence[float], *, higher_is_better: bool) -> tuple[Tu
 
 
 def border(
-    best: Mapping[str, float | str], tried: Sequence[Mapping[str, float | str]], space: Mapping[str, Any]
+    best: Mapping[str, float | str],
+    tried: Sequence[Mapping[str, float | str]],
+    space: Mapping[str, Any],
 ) -> tuple[str, ...]:
     """The tuned quantities whose best value lies at the edge of the space.
 
