@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from throughtime.gradients.record.layers import cell_kind, fused_kind
+from throughtime.gradients.record.layers import fused_kind, layer_count
 
 
 @dataclass
@@ -39,10 +39,11 @@ class Call:
         name: the module's name in the model.
         module: the layer.
         input: what it was called with, a tensor or a PackedSequence.
-        states: (h_0,) or (h_0, c_0) as given, or None.
+        states: (h_0,) or (h_0, c_0) as given; empty for zeros.
         lengths: the argument ``lengths`` of our own layers, or None.
         random: the generator's state before the call, where the layer drops units between layers.
         output: y, a tensor or a PackedSequence.
+        versions: how often input and output had been changed in place when they were seen.
         last: (h_n,) or (h_n, c_n).
         cotangents: of ``y``, ``h`` and ``c``.
     """
@@ -50,10 +51,11 @@ class Call:
     name: str
     module: nn.Module
     input: Tensor | PackedSequence
-    states: tuple[Tensor, ...] | None
+    states: tuple[Tensor, ...]
     lengths: Tensor | None
     random: Tensor | None
     output: Any = None
+    versions: tuple[int, int] = (0, 0)
     last: tuple[Tensor, ...] = ()
     cotangents: Cotangents = field(default_factory=Cotangents)
 
@@ -66,22 +68,22 @@ class Chain:
         name: the module's name in the model.
         module: the cell.
         inputs: x_t of each call, (B, I).
-        start: (h_0,) or (h_0, c_0), or None for zeros.
+        previous: the states each call was given, (h,) or (h, c); empty for zeros.
         outputs: the states each call returned.
-        linked: False once the state was changed between two calls.
+        links: whether a call was given exactly what the one before returned.
         cotangents: of ``h{t}`` and ``c{t}`` from outside the recurrence.
         raw: the last states as the cell made them; ``seen`` as the caller holds them.
     """
 
     name: str
     module: nn.Module
-    start: tuple[Tensor, ...] | None
     inputs: list[Tensor] = field(default_factory=list)
+    previous: list[tuple[Tensor, ...]] = field(default_factory=list)
     outputs: list[tuple[Tensor, ...]] = field(default_factory=list)
-    linked: bool = True
+    links: list[bool] = field(default_factory=list)
     cotangents: Cotangents = field(default_factory=Cotangents)
-    raw: tuple[Tensor, ...] = ()
-    seen: tuple[Tensor, ...] = ()
+    raw: tuple[Tensor, ...] = field(default_factory=tuple)
+    seen: tuple[Tensor, ...] = field(default_factory=tuple)
 
 
 class Capture(AbstractContextManager):
@@ -123,10 +125,10 @@ class Capture(AbstractContextManager):
             else (self._before_step, self._after_step)
         )
 
-        def pre(m, args, kwargs):
+        def pre(m: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
             return before(name, m, args, kwargs)
 
-        def post(m, args, kwargs, output):
+        def post(m: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
             return after(m, output)
 
         self._handles.append(module.register_forward_pre_hook(pre, with_kwargs=True))
@@ -137,8 +139,8 @@ class Capture(AbstractContextManager):
         given = bound.get("input")
         if not isinstance(given, (Tensor, PackedSequence)):
             return None
-        data = given.data if isinstance(given, PackedSequence) else given
-        dropped = bool(module.dropout) and module.training and int(module.num_layers) > 1
+        data = data_of(given)
+        dropped = bool(module.dropout) and module.training and layer_count(module) > 1
         self._open[id(module)] = Call(
             name,
             module,
@@ -159,46 +161,60 @@ class Capture(AbstractContextManager):
         if call is None:
             return
         call.output, last = output
-        call.last = _states(last) or ()
-        y = call.output.data if isinstance(call.output, PackedSequence) else call.output
+        call.last = _states(last)
+        y = data_of(call.output)
         for name, tensor in zip(("y", "h", "c"), (y, *call.last), strict=False):
             call.cotangents.watch(name, tensor)
+        call.versions = data_of(call.input)._version, y._version
         self.calls.append(call)
 
     def _before_step(self, name: str, module: nn.Module, args: tuple, kwargs: dict):
         bound = dict(zip(("input", "hx"), args, strict=False)) | kwargs
         x, given = bound["input"], _states(bound.get("hx"))
         chain = self._chain.get(id(module))
-        follows = given is not None and chain is not None and given[0] is chain.seen[0]
-        carried = given is not None and any(s.grad_fn is not None for s in given)
+        follows = (
+            chain is not None
+            and len(given) == len(chain.seen)
+            and all(g is s for g, s in zip(given, chain.seen, strict=True))
+        )
+        carried = any(s.grad_fn is not None for s in given)
         if chain is None or not (follows or carried):
-            chain = Chain(name, module, given)
+            chain = Chain(name, module)
             self._chain[id(module)] = chain
             self.chains.append(chain)
-        elif not follows:
-            chain.linked = False
         if self._differentiate and torch.is_grad_enabled() and not x.requires_grad:
             bound["input"] = x.detach().requires_grad_()
             self.leaves.append(bound["input"])
-        chain.inputs.append(x)
-        if follows and all(g is s for g, s in zip(given or (), chain.seen, strict=True)):
-            bound["hx"] = chain.raw if len(chain.raw) > 1 else chain.raw[0]
+        chain.inputs.append(x.detach())
+        chain.previous.append(tuple(s.detach() for s in given))
+        chain.links.append(follows)
+        if follows:
+            bound["hx"] = _as_given(chain.raw)
         return (), bound
 
     def _after_step(self, module: nn.Module, output: Any) -> Any:
         chain = self._chain[id(module)]
         t = len(chain.outputs)
-        chain.raw = _states(output) or ()
+        chain.raw = _states(output)
         chain.seen = tuple(s.view_as(s) for s in chain.raw)
         chain.outputs.append(tuple(s.detach() for s in chain.raw))
         for name, tensor in zip("hc", chain.seen, strict=False):
             chain.cotangents.watch(f"{name}{t}", tensor)
-        return chain.seen if len(chain.seen) > 1 else chain.seen[0]
+        return _as_given(chain.seen)
 
 
-def _states(hx: Any) -> tuple[Tensor, ...] | None:
+def data_of(sequence: Tensor | PackedSequence) -> Tensor:
+    """The tensor of a sequence, packed or not."""
+    return sequence.data if isinstance(sequence, PackedSequence) else sequence
+
+
+def _as_given(states: tuple[Tensor, ...]) -> Any:
+    return states if len(states) > 1 else states[0]
+
+
+def _states(hx: Any) -> tuple[Tensor, ...]:
     if hx is None:
-        return None
+        return ()
     return tuple(hx) if isinstance(hx, (tuple, list)) else (hx,)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, _VF
+from torch import _VF, Tensor
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from throughtime.gradients.record.recurrence import Recurrence, valid
+from throughtime.gradients.record.recurrence import Recurrence
 
 States = tuple[Tensor, Tensor | None]
 

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterator
 
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 
 from throughtime.gradients.record.pointwise import pointwise
 from throughtime.gradients.record.recurrence import GATES, Kind, Recurrence
 
 _FUSED: dict[type, Kind] = {nn.RNN: "elman", nn.GRU: "gru", nn.LSTM: "lstm"}
 _CELLS: dict[type, Kind] = {nn.RNNCell: "elman", nn.GRUCell: "gru", nn.LSTMCell: "lstm"}
+
+_WRAPPERS = ("", "_orig_mod", "module")
 
 
 def fused_kind(module: nn.Module) -> Kind | None:
@@ -31,18 +32,16 @@ def _kind(module: nn.Module, torch_types: dict[type, Kind], ours: tuple[str, ...
             return kind
     own = sys.modules.get("throughtime.nn")
     for name, kind in zip(ours, GATES, strict=True):
-        if own is not None and isinstance(module, getattr(own, name)):
+        if own is not None and isinstance(module, getattr(own, name, ())):
             return kind
     return None
 
 
 def recurrent_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every recurrent layer and cell inside ``model`` with its name, compiled wrappers left out."""
+    """Every recurrent layer and cell inside ``model`` with its name, without wrappers' names."""
     for name, module in model.named_modules():
-        if isinstance(module, OptimizedModule):
-            continue
         if fused_kind(module) or cell_kind(module):
-            yield ".".join(p for p in name.split(".") if p != "_orig_mod"), module
+            yield ".".join(p for p in name.split(".") if p not in _WRAPPERS), module
 
 
 def recurrences(module: nn.Module) -> list[list[Recurrence]]:
@@ -52,8 +51,14 @@ def recurrences(module: nn.Module) -> list[list[Recurrence]]:
     directions = ["", "_reverse"] if module.bidirectional else [""]
     return [
         [_recurrence(module, f"_l{layer}{d}") for d in directions]
-        for layer in range(int(module.num_layers))  # pyright: ignore[reportArgumentType]
+        for layer in range(layer_count(module))
     ]
+
+
+def layer_count(module: nn.Module) -> int:
+    """L, the number of layers of a fused layer or a cell."""
+    count = getattr(module, "num_layers", 1)
+    return count if isinstance(count, int) else 1
 
 
 def _recurrence(module: nn.Module, suffix: str) -> Recurrence:
@@ -62,7 +67,7 @@ def _recurrence(module: nn.Module, suffix: str) -> Recurrence:
 
     def weight(name: str) -> Tensor | None:
         tensor = getattr(module, name + suffix, None)
-        return tensor.detach() if isinstance(tensor, Tensor) else None
+        return tensor.detach().clone() if isinstance(tensor, Tensor) else None
 
     w_ih, w_hh = weight("weight_ih"), weight("weight_hh")
     assert w_ih is not None and w_hh is not None

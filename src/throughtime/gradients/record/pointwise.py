@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,17 +49,26 @@ def pointwise(phi: object) -> Pointwise:
         from throughtime.errors import TraceError
 
         raise TraceError("gradients.not_an_activation", given=repr(phi))
-    bound, theta = getattr(phi, "activation", phi), getattr(phi, "theta", {})
+    return _of_callable(phi)  # pyright: ignore[reportArgumentType]
+
+
+def _of_callable(phi: Callable[..., Tensor]) -> Pointwise:
+    bound: Any = getattr(phi, "activation", phi)
+    learnt = getattr(phi, "theta", {})
+    theta = {k: v.detach().clone() for k, v in learnt.items()}
     derivative = getattr(bound, "derivative", None)
-    fixed = {k: v.detach() if isinstance(v, Tensor) else v for k, v in theta.items()}
+
+    def value(a: Tensor) -> Tensor:
+        return bound(a, **theta)
 
     def slope(a: Tensor) -> Tensor:
         if derivative is None:
-            return _slope_by_autograd(phi, a)
+            return _slope_by_autograd(value, a)
         with torch.no_grad():
-            return derivative(a, **fixed)
+            return derivative(a, **theta)
 
-    return Pointwise(_name(bound), phi, slope, _steepest(slope, fixed))
+    function = bound.bind(theta) if theta else bound
+    return Pointwise(_name(bound), function, slope, _steepest(slope, theta))
 
 
 def _name(phi: object) -> str:

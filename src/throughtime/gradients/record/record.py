@@ -143,26 +143,20 @@ class Record:
         return run_order(kept, self.lengths, self.reverse)
 
 
-def make_record(
-    key: str,
-    layer: int,
-    reverse: bool,
+def make_run(
     r: Recurrence,
     x: Tensor,
     h0: Tensor,
     c0: Tensor | None,
     states: Tensor,
-    lengths: Tensor,
     injected: Tensor,
     injected_cell: Tensor | None,
-    linked: bool = True,
-) -> Record:
-    """A record from what is known in run order: inputs, states and what the loss injects."""
-    inside = orbit(r, x, h0, states, c0)
+) -> Run:
+    """A run from what is known in run order: inputs, states and what the loss injects."""
+    inside = orbit(r, x, torch.cat([h0.unsqueeze(0), states])[:-1], c0)
     linear = inside.linearise()
     pulled = linear.pull(injected, injected_cell)
-    run = Run(x, h0, c0, states, inside, linear, injected, injected_cell, pulled)
-    return Record(key, layer, reverse, r, lengths, run, linked)
+    return Run(x, h0, c0, states, inside, linear, injected, injected_cell, pulled)
 
 
 def at_last_step(sequence: Tensor, lengths: Tensor, value: Tensor) -> Tensor:

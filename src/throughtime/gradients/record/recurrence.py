@@ -6,8 +6,9 @@ reads backwards needs no formula of its own (:func:`run_order` turns time into r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -81,7 +82,7 @@ class Recurrence:
         return self.phi_gate
 
     def with_activation(self, phi: Pointwise) -> Recurrence:
-        """The same weights with another φ in the state or the candidate (and on c, if it was there)."""
+        """The same weights with another φ in the state or candidate, and on c if it was there."""
         same = self.phi_output is not None and self.phi_output.name == self.phi.name
         output = phi if same else self.phi_output
         return replace(self, phi=phi, phi_output=output)
@@ -136,44 +137,112 @@ class Linearisation:
     Attributes:
         recurrence: the layer.
         to_preactivation: ∂L/∂a_t = to_preactivation ⊙ (g_t or γ_t), (T, B, G·H).
-        to_hidden: the same for the pre-activation as the state side sees it; differs from
-            ``to_preactivation`` in the GRU's candidate, by the reset gate.
         carry: what goes from step to step outside the gates: 1 - leak, z or f.
         to_cell: o ψ'(c); None but for the LSTM.
+        reset: r, by which the GRU multiplies the state side of its candidate.
     """
 
     recurrence: Recurrence
     to_preactivation: Tensor
-    to_hidden: Tensor
-    carry: Tensor | None
+    carry: Tensor | None = None
     to_cell: Tensor | None = None
+    reset: Tensor | None = None
 
-    def pull(self, injected: Tensor, injected_cell: Tensor | None = None) -> Pulled:
+    @cached_property
+    def to_hidden(self) -> Tensor:
+        """``to_preactivation`` as W_hh h_{t-1} + b_hh sees it: with the GRU's reset gate in it."""
+        return self._at_state_side(self.to_preactivation)
+
+    def _at_state_side(self, delta: Tensor) -> Tensor:
+        if self.reset is None:
+            return delta
+        r, z, n = delta.chunk(3, -1)
+        return torch.cat([r, z, self.reset * n], -1)
+
+    def pull(
+        self,
+        injected: Tensor,
+        injected_cell: Tensor | None = None,
+        links: Sequence[bool] | None = None,
+    ) -> Pulled:
         """Carry cotangents of the states back through all steps.
 
         Args:
             injected: what reaches each h_t from outside the recurrence, (..., T, B, H).
             injected_cell: the same for c_t, LSTM only.
+            links: whether each step got its state straight from the one before; all by default.
         """
-        if self.recurrence.kind == "lstm":
-            return self._pull_lstm(injected, injected_cell)
-        w, T = self.recurrence.w_hh, injected.shape[-3]
+        T = injected.shape[-3]
         total = torch.empty_like(injected)
-        hidden = injected.new_empty(*injected.shape[:-1], w.shape[0])
-        repeats = (1,) * (injected.dim() - 2) + (len(self.recurrence.gates),)
+        hidden = injected.new_empty(*injected.shape[:-1], self.recurrence.w_hh.shape[0])
+        lstm = self.recurrence.kind == "lstm"
+        cells = (
+            injected.new_empty(*injected.shape[:-1], self.recurrence.hidden_size) if lstm else None
+        )
         g = torch.zeros_like(injected[..., 0, :, :])
+        gamma = None if cells is None else torch.zeros_like(cells[..., 0, :, :])
         for t in reversed(range(T)):
             g = injected[..., t, :, :] + g
             total[..., t, :, :] = g
-            eta = g.repeat(repeats) * self.to_hidden[t]
-            hidden[..., t, :, :] = eta
-            g = eta @ w if self.carry is None else torch.addcmul(eta @ w, self.carry[t], g)
-        if self.to_preactivation is self.to_hidden:
-            return Pulled(total, hidden, hidden, None)
-        delta = total.repeat((1,) * (total.dim() - 1) + (len(self.recurrence.gates),))
-        return Pulled(total, delta * self.to_preactivation, hidden, None)
+            if gamma is not None and injected_cell is not None:
+                gamma = gamma + injected_cell[..., t, :, :]
+            at_cell = self.at_cell(t, g, gamma)
+            if cells is not None and at_cell is not None:
+                cells[..., t, :, :] = at_cell
+            hidden[..., t, :, :], g, gamma = self.back(t, g, at_cell)
+            if links is not None and not links[t]:
+                g, gamma = torch.zeros_like(g), None if gamma is None else torch.zeros_like(gamma)
+        if self.reset is None:
+            return Pulled(total, hidden, hidden, cells)
+        return Pulled(total, _repeated(total, 3) * self.to_preactivation, hidden, cells)
 
-    def _pull_lstm(self, injected: Tensor, injected_cell: Tensor | None) -> Pulled:
+    def at_cell(self, t: int, g: Tensor, gamma: Tensor | None) -> Tensor | None:
+        """γ_t from what came back to c_t and what reaches h_t; None but for the LSTM."""
+        if self.to_cell is None or gamma is None:
+            return None
+        w_hr = self.recurrence.w_hr
+        return torch.addcmul(gamma, g if w_hr is None else g @ w_hr, self.to_cell[t])
+
+    def back(
+        self, t: int, g: Tensor, gamma: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """From g_t (and γ_t) to the gradients of W_hh h_{t-1} + b_hh, h_{t-1} and c_{t-1}."""
+        r = self.recurrence
+        if gamma is None:
+            eta = _repeated(g, len(r.gates)) * self.to_hidden[t]
+            moved = eta @ r.w_hh
+            return (
+                eta,
+                moved if self.carry is None else torch.addcmul(moved, self.carry[t], g),
+                None,
+            )
+        assert self.carry is not None
+        at_output = g if r.w_hr is None else g @ r.w_hr
+        eta = torch.cat([gamma, gamma, gamma, at_output], -1) * self.to_hidden[t]
+        return eta, eta @ r.w_hh, gamma * self.carry[t]
+
+    def from_delta(self, delta: Tensor, injected: Tensor, injected_cell: Tensor | None) -> Pulled:
+        """g_t and γ_t where δ_t is known already: one product for all steps, no loop over W_hh."""
+        hidden = self._at_state_side(delta)
+        back = torch.cat([hidden[1:] @ self.recurrence.w_hh, torch.zeros_like(injected[:1])])
+        total = injected + back
+        T = len(total)
+        if self.recurrence.kind != "lstm":
+            if self.carry is not None:
+                for t in reversed(range(T - 1)):
+                    total[t] += self.carry[t + 1] * total[t + 1]
+            return Pulled(total, delta, hidden, None)
+        assert self.carry is not None and self.to_cell is not None
+        w_hr = self.recurrence.w_hr
+        cells = (total if w_hr is None else total @ w_hr) * self.to_cell
+        cells = cells if injected_cell is None else cells + injected_cell
+        for t in reversed(range(T - 1)):
+            cells[t] += self.carry[t + 1] * cells[t + 1]
+        return Pulled(total, delta, hidden, cells)
+
+    def _pull_lstm(
+        self, injected: Tensor, injected_cell: Tensor | None, links: Sequence[bool] | None
+    ) -> Pulled:
         w, w_hr, T = self.recurrence.w_hh, self.recurrence.w_hr, injected.shape[-3]
         H = self.recurrence.hidden_size
         assert self.carry is not None and self.to_cell is not None
@@ -192,8 +261,9 @@ class Linearisation:
             cells[..., t, :, :] = gamma
             eta = torch.cat([gamma, gamma, gamma, g], -1) * self.to_preactivation[t]
             delta[..., t, :, :] = eta
-            gamma = gamma * self.carry[t]
-            g = eta @ w
+            gamma, g = gamma * self.carry[t], eta @ w
+            if links is not None and not links[t]:
+                gamma, g = torch.zeros_like(gamma), torch.zeros_like(g)
         return Pulled(total, delta, delta, cells)
 
     def push(self, t: int, tangent: Tensor) -> Tensor:
@@ -224,6 +294,10 @@ class Pulled:
     cell: Tensor | None
 
 
+def _repeated(g: Tensor, times: int) -> Tensor:
+    return g if times == 1 else torch.cat([g] * times, -1)
+
+
 def run_order(sequence: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:
     """``sequence`` (T, B, ·) with each sequence's valid steps turned round if ``reverse``.
 
@@ -243,17 +317,15 @@ def valid(T: int, lengths: Tensor) -> Tensor:
     return torch.arange(T, device=lengths.device).unsqueeze(-1) < lengths
 
 
-def orbit(r: Recurrence, x: Tensor, h0: Tensor, states: Tensor, c0: Tensor | None = None) -> Orbit:
+def orbit(r: Recurrence, x: Tensor, previous: Tensor, cell: Tensor | None = None) -> Orbit:
     """Everything inside a recurrence whose states are known: one product for all steps.
 
     Args:
         r: the layer.
         x: its input in run order, (T, B, I).
-        h0: its initial state, (B, H).
-        states: h_t in run order, (T, B, H).
-        c0: its initial cell state, LSTM only.
+        previous: h_{t-1} in run order, (T, B, H).
+        cell: c_0 (B, H), or c_{t-1} of every step (T, B, H) where they are known; LSTM only.
     """
-    previous = torch.cat([h0.unsqueeze(0), states])[:-1]
     u, v = linear(x, r.w_ih, r.b_ih), linear(previous, r.w_hh, r.b_hh)
     H = r.hidden_size
     if r.kind == "elman":
@@ -268,7 +340,7 @@ def orbit(r: Recurrence, x: Tensor, h0: Tensor, states: Tensor, c0: Tensor | Non
         slope = torch.cat([r.phi_gate.slope(gates), r.phi.slope(a_n)], -1)
         values = {"r": reset, "z": update, "n": r.phi.value(a_n)}
         return Orbit(r, previous, torch.cat([gates, a_n], -1), slope, values, candidate=m)
-    assert c0 is not None and r.phi_output is not None
+    assert cell is not None and r.phi_output is not None
     a = u + v
     a_i, a_f, a_g, a_o = a.chunk(4, -1)
     values = {
@@ -279,44 +351,50 @@ def orbit(r: Recurrence, x: Tensor, h0: Tensor, states: Tensor, c0: Tensor | Non
     }
     blocks = zip("ifgo", (a_i, a_f, a_g, a_o), strict=True)
     slope = torch.cat([r.activation_of(gate).slope(block) for gate, block in blocks], -1)
-    cells, written = [c0], values["i"] * values["g"]
-    for t in range(x.shape[0]):
-        cells.append(torch.addcmul(written[t], values["f"][t], cells[-1]))
-    c = torch.stack(cells)
+    written, keep = values["i"] * values["g"], values["f"]
+    before = cell if cell.dim() == 3 else _cells_before(cell, written, keep)
+    c = torch.addcmul(written, keep, before)
     return Orbit(
         r,
         previous,
         a,
         slope,
         values,
-        cell=c[1:],
-        previous_cell=c[:-1],
-        cell_slope=r.phi_output.slope(c[1:]),
-        cell_value=r.phi_output.value(c[1:]),
+        cell=c,
+        previous_cell=before,
+        cell_slope=r.phi_output.slope(c),
+        cell_value=r.phi_output.value(c),
     )
+
+
+def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:
+    cells = torch.empty_like(written)
+    for t in range(written.shape[0]):
+        cells[t] = c0 if t == 0 else torch.addcmul(written[t - 1], keep[t - 1], cells[t - 1])
+    return cells
 
 
 def _linearise_elman(o: Orbit) -> Linearisation:
     leak = o.recurrence.leak
     if leak == 1:
-        return Linearisation(o.recurrence, o.slope, o.slope, None)
+        return Linearisation(o.recurrence, o.slope)
     carry = o.slope.new_full((o.slope.shape[0], 1, 1), 1 - leak)
-    return Linearisation(o.recurrence, leak * o.slope, leak * o.slope, carry)
+    return Linearisation(o.recurrence, leak * o.slope, carry)
 
 
 def _linearise_gru(o: Orbit) -> Linearisation:
     r, z, n = o.gates["r"], o.gates["z"], o.gates["n"]
+    assert o.candidate is not None
     slope_r, slope_z, slope_n = o.slope.chunk(3, -1)
     to_n = (1 - z) * slope_n
     gates = torch.cat([to_n * o.candidate * slope_r, (o.previous - n) * slope_z], -1)
-    return Linearisation(
-        o.recurrence, torch.cat([gates, to_n], -1), torch.cat([gates, r * to_n], -1), z
-    )
+    return Linearisation(o.recurrence, torch.cat([gates, to_n], -1), z, reset=r)
 
 
 def _linearise_lstm(o: Orbit) -> Linearisation:
     slope_i, slope_f, slope_g, slope_o = o.slope.chunk(4, -1)
     assert o.cell_slope is not None and o.cell_value is not None
+    assert o.previous_cell is not None
     to_a = torch.cat(
         [
             o.gates["g"] * slope_i,
@@ -326,13 +404,13 @@ def _linearise_lstm(o: Orbit) -> Linearisation:
         ],
         -1,
     )
-    return Linearisation(o.recurrence, to_a, to_a, o.gates["f"], o.gates["o"] * o.cell_slope)
+    return Linearisation(o.recurrence, to_a, o.gates["f"], o.gates["o"] * o.cell_slope)
 
 
 def _push_gated(lin: Linearisation, t: int, tangent: Tensor) -> Tensor:
     r = lin.recurrence
     through = linear(tangent, r.w_hh) * lin.to_hidden[t]
-    moved = through if r.kind == "elman" else sum(through.chunk(3, -1))
+    moved = through if r.kind == "elman" else torch.stack(through.chunk(3, -1)).sum(0)
     return moved if lin.carry is None else moved + lin.carry[t] * tangent
 
 

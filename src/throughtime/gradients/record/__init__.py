@@ -1,0 +1,1 @@
+"""What flowed: every step of every recurrent layer of one backward pass."""

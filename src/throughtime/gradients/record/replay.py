@@ -1,0 +1,239 @@
+"""From a call that was watched to records: layer by layer from the top, each in run order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from throughtime.errors import TraceError
+from throughtime.gradients.record.capture import Call, Chain, data_of
+from throughtime.gradients.record.fused import probe, run
+from throughtime.gradients.record.layers import recurrences
+from throughtime.gradients.record.record import Record, Run, at_last_step, make_run
+from throughtime.gradients.record.recurrence import Recurrence, orbit, run_order, valid
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One direction of one layer as it ran: input and states in run order."""
+
+    r: Recurrence
+    reverse: bool
+    x: Tensor
+    h0: Tensor
+    c0: Tensor | None
+    states: Tensor
+
+
+@torch.no_grad()
+def records_of_call(call: Call, key: str, route: str = "adjoint") -> dict[str, Record]:
+    """The records of one call of a fused layer, bottom layer first.
+
+    Args:
+        call: what was watched, after the backward pass.
+        key: what the records' keys start with.
+        route: ``"adjoint"`` (the chain rule written down) or ``"probe"`` (autograd through the
+            fused kernel by zero probes; slower, independent).
+    """
+    with torch.autocast(data_of(call.input).device.type, enabled=False):
+        return _Replay(call, key, route).records()
+
+
+class _Replay:
+    def __init__(self, call: Call, key: str, route: str):
+        self.call, self.key, self.route = call, key, route
+        layers = recurrences(call.module)
+        self.dtype = _working(layers[0][0].w_hh.dtype)
+        self.layers = [[r.to(self.dtype) for r in directions] for directions in layers]
+        self.packed = call.input if isinstance(call.input, PackedSequence) else None
+        if data_of(call.input)._version != call.versions[0]:
+            raise TraceError("gradients.input_changed", layer=call.name)
+        self.unbatched = self.packed is None and data_of(call.input).dim() == 2
+        x, lengths = self._padded(call.input)
+        self.T, self.B = x.shape[:2]
+        self.lengths = lengths if lengths is not None else self._all_steps(call.lengths, x)
+        self.alive = valid(self.T, self.lengths).unsqueeze(-1)
+        self.x = torch.where(self.alive, x, 0.0)
+        self.reported = None if lengths is None and call.lengths is None else self.lengths
+
+    def _all_steps(self, lengths: Tensor | None, x: Tensor) -> Tensor:
+        if lengths is not None:
+            return lengths
+        return torch.full((self.B,), self.T, dtype=torch.int64, device=x.device)
+
+    def _padded(self, sequence: Tensor | PackedSequence) -> tuple[Tensor, Tensor | None]:
+        if isinstance(sequence, PackedSequence):
+            x, lengths = pad_packed_sequence(sequence._replace(data=sequence.data.to(self.dtype)))
+            return x, lengths.to(x.device)
+        x = sequence.detach().to(self.dtype)
+        if self.unbatched:
+            return x.unsqueeze(1), None
+        return (x.transpose(0, 1) if self.call.module.batch_first else x), None
+
+    def _like_output(self, data: Tensor | None, width: int) -> Tensor:
+        """A tensor shaped as the call's output as (T, B, ·), zero on padding."""
+        if data is None:
+            return self.x.new_zeros(self.T, self.B, width)
+        sequence = self.packed._replace(data=data) if self.packed is not None else data
+        padded = self._padded(sequence)[0]
+        return torch.where(self.alive, padded, 0.0)
+
+    def _state(self, tensor: Tensor | None, width: int) -> Tensor:
+        """A (L·D, B, ·) tensor, zeros for None."""
+        if tensor is None:
+            rows = sum(len(directions) for directions in self.layers)
+            return self.x.new_zeros(rows, self.B, width)
+        return (tensor.unsqueeze(1) if self.unbatched else tensor).detach().to(self.dtype)
+
+    def records(self) -> dict[str, Record]:
+        passes, masks = self._forward()
+        cotangents = self.call.cotangents.found
+        r = self.layers[0][0]
+        h_n = self._state(cotangents.get("h"), r.output_size)
+        c_n = self._state(cotangents.get("c"), r.hidden_size) if r.kind == "lstm" else None
+        D = len(self.layers[0])
+        outside: Tensor = self._like_output(cotangents.get("y"), D * r.output_size)
+        found: list[Record] = []
+        for layer in reversed(range(len(self.layers))):
+            below = self.x.new_zeros(())
+            for d, one in reversed(list(enumerate(passes[layer]))):
+                row = layer * D + d
+                injected = run_order(outside.chunk(D, -1)[d], self.lengths, one.reverse)
+                injected = at_last_step(injected, self.lengths, h_n[row])
+                last_cell = None if c_n is None else c_n[row]
+                record = self._record(layer, one, injected, last_cell)
+                found.append(record)
+                below = below + record.delta @ one.r.w_ih
+            mask = masks[layer]
+            outside = below if mask is None else below * mask
+        return {record.key: record for record in reversed(found)}
+
+    def _record(self, layer: int, one: _Pass, injected: Tensor, last_cell: Tensor | None) -> Record:
+        in_cell = None
+        if last_cell is not None:
+            H = one.r.hidden_size
+            in_cell = at_last_step(self.x.new_zeros(self.T, self.B, H), self.lengths, last_cell)
+        run = make_run(one.r, one.x, one.h0, one.c0, one.states, injected, in_cell)
+        if self.route == "probe":
+            run = self._probed(one, run, last_cell)
+        key = ".".join(p for p in (self.key, f"l{layer}") if p) + ("_reverse" * one.reverse)
+        return Record(key, layer, one.reverse, one.r, self.lengths, run)
+
+    def _probed(self, one: _Pass, run: Run, last_cell: Tensor | None) -> Run:
+        delta = probe(one.r, one.x, one.h0, one.c0, self.reported, run.injected, last_cell)
+        return replace(run, pulled=run.linear.from_delta(delta, run.injected, run.injected_cell))
+
+    def _forward(self) -> tuple[list[list[_Pass]], list[Tensor | None]]:
+        """Every direction of every layer, and the dropout mask on each layer's input."""
+        r, D = self.layers[0][0], len(self.layers[0])
+        h0 = self._state(next(iter(self.call.states), None), r.output_size)
+        c0 = None
+        if r.kind == "lstm":
+            c0 = self._state(next(iter(self.call.states[1:]), None), r.hidden_size)
+        masks = self._masks(D * r.output_size)
+        x, passes = self.x, []
+        for layer, directions in enumerate(self.layers):
+            mask = masks[layer]
+            x = x if mask is None else x * mask
+            top = layer == len(self.layers) - 1
+            row, ran = [], []
+            for d, r in enumerate(directions):
+                reverse, i = d == 1, layer * D + d
+                start = h0[i], None if c0 is None else c0[i]
+                x_run = run_order(x, self.lengths, reverse)
+                if top and self._output_intact() and self.call.random is None:
+                    states = self._seen(d, D, reverse)
+                else:
+                    states = run(r, x_run, *start, self.reported)[0]
+                ran.append(_Pass(r, reverse, x_run, *start, states))
+                row.append(run_order(states, self.lengths, reverse))
+            passes.append(ran)
+            x = torch.cat(row, -1)
+        self._check(x)
+        return passes, masks
+
+    def _output_intact(self) -> bool:
+        output = data_of(self.call.output)
+        return output._version == self.call.versions[1] and output.dtype == self.dtype
+
+    def _seen(self, d: int, D: int, reverse: bool) -> Tensor:
+        y = self._like_output(data_of(self.call.output).detach(), 0)
+        return run_order(y.chunk(D, -1)[d], self.lengths, reverse)
+
+    def _check(self, replayed: Tensor) -> None:
+        """The replay must be the pass that trained, dropout and all."""
+        if not self._output_intact() or self.call.random is None:
+            return
+        seen = self._like_output(data_of(self.call.output).detach(), 0)
+        apart = (seen - replayed).abs().max() if seen.numel() else seen.new_zeros(())
+        if apart > 1e-3 * (1 + seen.abs().max()):
+            raise TraceError("gradients.cannot_replay", layer=self.call.name)
+
+    def _masks(self, width: int) -> list[Tensor | None]:
+        """What dropout multiplied each layer's input by; drawn again from the same random state."""
+        masks: list[Tensor | None] = [None] * len(self.layers)
+        if self.call.random is None:
+            return masks
+        device, p = self.x.device, float(self.call.module.dropout)  # pyright: ignore
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(self.call.random, device)
+            else:
+                torch.set_rng_state(self.call.random)
+            for layer in range(1, len(self.layers)):
+                masks[layer] = self._mask(width, p)
+        return masks
+
+    def _mask(self, width: int, p: float) -> Tensor:
+        dtype = data_of(self.call.output).dtype
+        if self.packed is not None and isinstance(self.call.module, nn.RNNBase):
+            ones = self.x.new_ones(self.packed.data.shape[0], width, dtype=dtype)
+            return self._like_output(torch.dropout(ones, p, True), 0)
+        ones = self.x.new_ones(self.T, self.B, width, dtype=dtype)
+        return torch.dropout(ones, p, True).to(self.dtype)
+
+
+@torch.no_grad()
+def record_of_chain(chain: Chain, key: str) -> Record:
+    """The record of a cell that a person's own loop called step by step."""
+    ((r,),) = recurrences(chain.module)
+    r = r.to(_working(r.w_hh.dtype))
+    dtype = r.w_hh.dtype
+    if len({x.shape for x in chain.inputs}) > 1:
+        shapes = sorted({x.shape[0] for x in chain.inputs})
+        raise TraceError("gradients.batch_changes", layer=chain.name, sizes=shapes)
+
+    def together(tensors: list[Tensor]) -> Tensor:
+        stacked = torch.stack([t.to(dtype) for t in tensors])
+        return stacked.unsqueeze(1) if stacked.dim() == 2 else stacked
+
+    def came_back(name: str, like: Tensor) -> Tensor:
+        found = chain.cotangents.found
+        zero = torch.zeros_like(like[0])
+        return torch.stack(
+            [found[k].to(dtype).view_as(zero) if (k := f"{name}{t}") in found else zero
+             for t in range(len(like))]
+        )  # fmt: skip
+
+    x, states = together(chain.inputs), together([s[0] for s in chain.outputs])
+    given = [p or tuple(torch.zeros_like(s) for s in out)
+             for p, out in zip(chain.previous, chain.outputs, strict=True)]  # fmt: skip
+    previous = together([p[0] for p in given])
+    cells = together([p[1] for p in given]) if r.kind == "lstm" else None
+    injected = came_back("h", states)
+    in_cell = None if cells is None else came_back("c", cells)
+    inside = orbit(r, x, previous, cells)
+    linear = inside.linearise()
+    pulled = linear.pull(injected, in_cell, chain.links)
+    c0 = None if cells is None else cells[0]
+    run = Run(x, previous[0], c0, states, inside, linear, injected, in_cell, pulled)
+    T, B = x.shape[:2]
+    lengths = torch.full((B,), T, dtype=torch.int64, device=x.device)
+    return Record(key, 0, False, r, lengths, run, linked=all(chain.links[1:]))
+
+
+def _working(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32

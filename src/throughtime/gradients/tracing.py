@@ -1,0 +1,196 @@
+"""``trace``: one backward pass of a model, watched."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from throughtime.errors import TraceError
+from throughtime.gradients.record.capture import Capture, data_of
+from throughtime.gradients.record.layers import cell_kind, fused_kind, recurrent_modules
+from throughtime.gradients.record.record import Record
+from throughtime.gradients.record.replay import record_of_chain, records_of_call
+from throughtime.gradients.record.undisturbed import undisturbed
+
+Route = Literal["adjoint", "probe"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What flowed back through every recurrent layer of a model in one backward pass.
+
+    Attributes:
+        records: one :class:`Record` a layer and direction, bottom first.
+        loss: the value of the loss.
+        check: largest relative difference between ∇W_hh from the records and autograd's own, a
+            module; what the exactness of the figures can be read from.
+    """
+
+    records: Mapping[str, Record]
+    loss: float
+    check: Mapping[str, float]
+
+
+def trace(
+    model: nn.Module,
+    batch: Any,
+    loss_fn: Callable[[Any, Any], Tensor],
+    *,
+    route: Route = "adjoint",
+) -> Trace:
+    """See the gradient at every time step inside every recurrent layer of ``model``.
+
+    Works for ``torch.nn.RNN``, ``GRU``, ``LSTM``, their cells called in a loop, and the layers of
+    ``throughtime.nn``, anywhere in a model, all layers and directions, padded or packed. The
+    model runs forward and back once as it is, in the mode it is in; then each layer's backward
+    recurrence is computed again step by step from its states. Weights, ``.grad``, buffers, modes
+    and random generators are left as they were. Costs about two training steps.
+
+    Args:
+        model: any module with a recurrent layer inside.
+        batch: what ``loss_fn`` takes; nothing is assumed of it.
+        loss_fn: ``loss_fn(model, batch)`` gives the scalar loss.
+        route: ``"adjoint"`` writes down the chain rule of each cell; ``"probe"`` gets δ_t by
+            autograd out of the fused kernel, through inputs of zeros (slower; a cross-check).
+
+    Raises:
+        TraceError: no recurrent layer, none that ran, or no gradient that reached one.
+
+    Example:
+        >>> net = nn.LSTM(3, 8)
+        >>> found = trace(net, torch.randn(20, 4, 3), lambda m, x: m(x)[0][-1].square().mean())
+        >>> found.records["l0"].total.shape
+        torch.Size([20, 4, 8])
+    """
+    model = _unwrapped(model)
+    modules = list(recurrent_modules(model))
+    if not modules:
+        kinds = sorted({type(m).__name__ for m in model.modules()})
+        raise TraceError("gradients.no_recurrent_layer", modules=", ".join(kinds))
+    with undisturbed(model), ExitStack() as stack:
+        if any(_must_avoid_cudnn(m) for _, m in modules):
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        capture = stack.enter_context(Capture(modules, differentiate=True))
+        loss = loss_fn(model, batch)
+        gradients = _backward(model, loss, capture, modules)
+    records = records_of(capture, route)
+    _check_finite_input(records)
+    return Trace(
+        MappingProxyType(records), float(loss.detach()), _check(modules, records, gradients)
+    )
+
+
+def records_of(capture: Capture, route: Route = "adjoint") -> dict[str, Record]:
+    """The records of everything a capture saw, keyed by module, layer and direction."""
+    seen: Counter[str] = Counter()
+    records: dict[str, Record] = {}
+
+    def key(name: str) -> tuple[str, str]:
+        seen[name] += 1
+        return name, f"#{seen[name]}" if seen[name] > 1 else ""
+
+    for call in capture.calls:
+        name, again = key(call.name)
+        for k, record in records_of_call(call, name, route).items():
+            records[k + again] = _renamed(record, k + again)
+    for chain in capture.chains:
+        name, again = key(chain.name)
+        k = (name or "cell") + again
+        records[k] = record_of_chain(chain, k)
+    return records
+
+
+def _renamed(record: Record, key: str) -> Record:
+    return record if record.key == key else replace(record, key=key)
+
+
+def _unwrapped(model: Any) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise TraceError("gradients.not_a_module", given=type(model).__name__)
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return model.module
+    for name, module in model.named_modules():
+        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
+            raise TraceError("gradients.data_parallel", name=name or type(model).__name__)
+    return model
+
+
+def _must_avoid_cudnn(module: nn.Module) -> bool:
+    """CuDNN cannot go back in eval mode, and keeps its dropout masks to itself."""
+    weight = next(module.parameters())
+    dropped = bool(getattr(module, "dropout", 0)) and int(getattr(module, "num_layers", 1)) > 1  # pyright: ignore
+    return weight.is_cuda and (not module.training or dropped)
+
+
+def _backward(
+    model: nn.Module, loss: Any, capture: Capture, modules: list[tuple[str, nn.Module]]
+) -> dict[int, Tensor]:
+    """Gradients of the parameters by id; on the way the hooks collect what reaches the layers."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        given = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise TraceError("gradients.loss_not_scalar", given=given)
+    names = ", ".join(name or type(m).__name__ for name, m in modules)
+    if not capture.calls and not capture.chains:
+        raise TraceError("gradients.not_run", layers=names)
+    for call in capture.calls:
+        if data_of(call.input).numel() == 0:
+            shape = tuple(data_of(call.input).shape)
+            raise TraceError("gradients.empty", layer=call.name or names, shape=shape)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    targets = parameters + capture.leaves
+    if not loss.requires_grad or not targets:
+        raise TraceError("gradients.no_graph", layers=names)
+    found = torch.autograd.grad(loss.squeeze(), targets, allow_unused=True)
+    reached = [c.cotangents.found for c in (*capture.calls, *capture.chains)]
+    if not any(reached):
+        raise TraceError("gradients.independent", layers=names)
+    pairs = zip(parameters, found, strict=False)
+    return {id(p): g.detach() for p, g in pairs if g is not None}
+
+
+def _check_finite_input(records: Mapping[str, Record]) -> None:
+    for record in records.values():
+        bad = (~record.run.x.isfinite()).flatten(1).any(-1).nonzero()
+        if record.layer == 0 and len(bad):
+            raise TraceError("gradients.input_not_finite", layer=record.key, step=int(bad[0]))
+
+
+def _check(
+    modules: list[tuple[str, nn.Module]],
+    records: Mapping[str, Record],
+    gradients: Mapping[int, Tensor],
+) -> dict[str, float]:
+    check: dict[str, float] = {}
+    for name, module in modules:
+        for suffix, own in _own_records(name, module, records).items():
+            weight = module._parameters.get(f"weight_hh{suffix}")
+            if weight is None or id(weight) not in gradients:
+                continue
+            theirs = gradients[id(weight)]
+            ours = torch.stack([r.weight_gradient for r in own]).sum(0)
+            apart = (ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)
+            check[name] = max(check.get(name, 0.0), apart.item())
+    return check
+
+
+def _own_records(
+    name: str, module: nn.Module, records: Mapping[str, Record]
+) -> dict[str, list[Record]]:
+    """The records of one module by the suffix of its weights, one a call."""
+    own: dict[str, list[Record]] = {}
+    for key, record in records.items():
+        stem = key.partition("#")[0]
+        if cell_kind(module) and stem == (name or "cell"):
+            own.setdefault("", []).append(record)
+        elif fused_kind(module):
+            suffix = f"l{record.layer}" + "_reverse" * record.reverse
+            if stem == ".".join(p for p in (name, suffix) if p):
+                own.setdefault(f"_{suffix}", []).append(record)
+    return own
