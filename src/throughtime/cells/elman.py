@@ -21,7 +21,9 @@ def elman(
     lengths: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """One layer in one direction: h_t = (1 - leak) h_{t-1} + leak φ(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
+    """One layer in one direction.
+
+    h_t = (1 - leak) h_{t-1} + leak φ(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
 
     Use it to read or check what a layer computes; ``throughtime.nn.RNN`` is the layer to build
     models from. It differentiates twice and works under ``torch.func``.
@@ -34,7 +36,8 @@ def elman(
         b_ih: bias beside the input, (H,), or None.
         b_hh: bias beside the state, (H,), or None.
         phi: the activation, a callable on tensors.
-        leak: step size in (0, 1]; 1 is Elman's network, less is Euler's step of a continuous-time one.
+        leak: step size in (0, 1]; 1 is Elman's network, less is one Euler step of a
+            network in continuous time.
         lengths: valid steps of each sequence, (B,) int64; None means T for all.
         reverse: run each sequence from its own last valid step to step 0.
 

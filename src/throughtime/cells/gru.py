@@ -21,8 +21,9 @@ def gru(
     lengths: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """One layer in one direction; with σ = ``phi_gate``, φ = ``phi`` and gates in the order r, z, n.
+    """One layer in one direction.
 
+    With σ = ``phi_gate``, φ = ``phi`` and gates in the order r, z, n:
     r = σ(W_ir x + b_ir + W_hr h + b_hr), z = σ(W_iz x + b_iz + W_hz h + b_hz),
     n = φ(W_in x + b_in + r (W_hn h + b_hn)), h = (1 - z) n + z h.
 

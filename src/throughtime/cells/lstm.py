@@ -24,9 +24,11 @@ def lstm(
     lengths: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer in one direction; with σ = ``phi_gate``, φ = ``phi``, ψ = ``phi_output``, gates i, f, g, o.
+    """One layer in one direction.
 
-    [i f o] = σ(W_i[ifo] x + b_i[ifo] + W_h[ifo] h + b_h[ifo]), g = φ(W_ig x + b_ig + W_hg h + b_hg),
+    With σ = ``phi_gate``, φ = ``phi``, ψ = ``phi_output`` and gates in the order i, f, g, o:
+    [i f o] = σ(W_i[ifo] x + b_i[ifo] + W_h[ifo] h + b_h[ifo]),
+    g = φ(W_ig x + b_ig + W_hg h + b_hg),
     c = f c + i g, h = o ψ(c), and h = W_hr h where there is a projection.
 
     Use it to read or check what a layer computes; ``throughtime.nn.LSTM`` is the layer to build
@@ -49,7 +51,8 @@ def lstm(
 
     Returns:
         y, (T, B, P), in the order of time and zero beyond a sequence's length; the last output
-        state, (B, P); and the last cell state, (B, H): ``h0`` and ``c0`` for a sequence of length 0.
+        state, (B, P); and the last cell state, (B, H). They are ``h0`` and ``c0`` for a sequence of
+        length 0.
 
     Source:
         S. Hochreiter and J. Schmidhuber, Neural Computation 9 (1997); F. Gers et al., Neural
@@ -58,8 +61,9 @@ def lstm(
     Example:
         >>> import torch
         >>> x, h0, c0 = torch.randn(5, 3, 2), torch.zeros(3, 4), torch.zeros(3, 4)
-        >>> w_ih, w_hh, tanh, sigmoid = torch.randn(16, 2), torch.randn(16, 4), torch.tanh, torch.sigmoid
-        >>> y, h_n, c_n = lstm(x, h0, c0, w_ih, w_hh, None, None, tanh, sigmoid, tanh)
+        >>> w_ih, w_hh = torch.randn(16, 2), torch.randn(16, 4)
+        >>> phi, gate = torch.tanh, torch.sigmoid
+        >>> y, h_n, c_n = lstm(x, h0, c0, w_ih, w_hh, None, None, phi, gate, phi)
         >>> y.shape, h_n.shape, c_n.shape
         (torch.Size([5, 3, 4]), torch.Size([3, 4]), torch.Size([3, 4]))
     """
