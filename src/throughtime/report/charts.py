@@ -13,7 +13,7 @@ import altair as alt
 
 from throughtime.language import say
 from throughtime.report import marks, numbers, rows
-from throughtime.report.marks import LIGHT, Palette
+from throughtime.report.marks import LIGHT, Palette, Sheet
 from throughtime.report.rows import Rows
 from throughtime.report.words import known, metric_name, verdict
 from throughtime.study.result import StudyResult
@@ -37,6 +37,7 @@ def scores(
         >>> charts.scores(result, "en").save("scores.svg")  # doctest: +SKIP
     """
     judgement = result.judgement
+    sheet = Sheet()
     spots = rows.seeds(result)
     means = rows.scores(result)
     margin = numbers.finite(judgement.smallest_difference) or 0.0
@@ -60,9 +61,9 @@ def scores(
         alt.Tooltip("arm:N", title=say("report.arm", language)),
         alt.Tooltip("score:Q", title=say("report.score", language), format=form),
     ]
-    mean = marks.chart(means)
+    mean = sheet.chart(means)
     layers: list[Any] = [
-        *_baselines(result, language, palette, low, high, digits),
+        *_baselines(sheet, result, language, palette, low, high, digits),
         mean.mark_rule(strokeWidth=2.5, yOffset=-7).encode(
             x=x("low"), x2="high:Q", y=y, color=accent
         ),
@@ -78,7 +79,7 @@ def scores(
                 alt.Tooltip("high:Q", title=say("report.high", language), format=form),
             ],
         ),
-        marks.chart(spots, name="seeds")
+        sheet.chart(spots, name="seeds")
         .mark_point(filled=False, opacity=0.8, strokeWidth=1.1)
         .encode(
             size=marks.diverged_size(),
@@ -92,11 +93,10 @@ def scores(
             tooltip=[
                 *tip,
                 alt.Tooltip("seed:O", title=say("report.seed", language)),
-                alt.Tooltip("diverged:N", title=say("report.diverged", language)),
             ],
         ),
     ]
-    return marks.finish(layers, palette, height=ROW * len(means))
+    return sheet.finish(layers, palette, height=ROW * len(means))
 
 
 def differences(
@@ -104,6 +104,7 @@ def differences(
 ) -> alt.LayerChart:
     """Paired difference from the reference by arm; the band holds what does not matter."""
     judgement = result.judgement
+    sheet = Sheet()
     means = rows.differences(result)
     spots = rows.pairs(result)
     margin = numbers.finite(judgement.smallest_difference) or 0.0
@@ -154,12 +155,12 @@ def differences(
     tones = alt.Scale(
         domain=list(_SHAPES), range=[palette.accent, palette.ink, palette.warn, palette.muted]
     )
-    mean = marks.chart(means)
+    mean = sheet.chart(means)
     layers: list[Any] = [
-        marks.chart([{"low": -margin, "high": margin}])
+        sheet.chart([{"low": -margin, "high": margin}])
         .mark_rect(color=palette.band)
         .encode(x=x("low"), x2="high:Q"),
-        marks.chart([{"difference": 0}])
+        sheet.chart([{"difference": 0}])
         .mark_rule(color=palette.ink, strokeWidth=1)
         .encode(x=x("difference")),
         mean.mark_rule(strokeWidth=2.5, yOffset=-7).encode(
@@ -187,7 +188,7 @@ def differences(
                 alt.Tooltip("high:Q", title=say("report.high", language), format=form),
             ],
         ),
-        marks.chart(spots, name="pairs")
+        sheet.chart(spots, name="pairs")
         .mark_point(filled=False, opacity=0.8, strokeWidth=1.1, yOffset=8)
         .encode(
             size=marks.diverged_size(),
@@ -204,7 +205,7 @@ def differences(
             ],
         ),
     ]
-    chart = marks.finish(layers, palette, height=ROW * len(means))
+    chart = sheet.finish(layers, palette, height=ROW * len(means))
     return chart.resolve_axis(y="independent").resolve_scale(shape="independent")
 
 
@@ -281,6 +282,7 @@ def cost(
 
 
 def _baselines(
+    sheet: Sheet,
     result: StudyResult,
     language: str | None,
     palette: Palette,
@@ -308,12 +310,12 @@ def _baselines(
             x = alt.value("width" if off_right else 0)
         else:
             layers.append(
-                marks.chart([{"score": value}])
+                sheet.chart([{"score": value}])
                 .mark_rule(color=palette.muted, strokeDash=[4, 3], strokeWidth=1.2)
                 .encode(x=x)
             )
         layers.append(
-            marks.chart([{"score": value, "words": words}])
+            sheet.chart([{"score": value, "words": words}])
             .mark_text(
                 align="right" if right else "left",
                 color=palette.muted,
@@ -338,6 +340,7 @@ def _panel(
     language: str | None,
 ) -> alt.LayerChart:
     """One of the small multiples: this arm in colour, the reference dashed, the others faint."""
+    sheet = Sheet()
     reference = result.judgement.reference
     step_name = say(f"report.{step}", language)
     last = max((r[step] for r in data), default=1)
@@ -345,7 +348,7 @@ def _panel(
         f"{step}:Q",
         title=step_name,
         axis=marks.whole(last),
-        scale=alt.Scale(domain=[1, max(2, last)], nice=False, zero=False),
+        scale=alt.Scale(domain=[1, last] if last > 1 else [0, 2], nice=False, zero=False),
     )
     y = alt.Y(
         f"{value}:Q",
@@ -355,7 +358,7 @@ def _panel(
     )
     form = f".{numbers.decimals(result.judgement)}f"
     ours = alt.FieldEqualPredicate(field="arm", equal=arm)
-    base = marks.chart(data)
+    base = sheet.chart(data)
     mine = base.transform_filter(ours)
     single = len({r[step] for r in data}) < 2
     layers = [
@@ -388,7 +391,7 @@ def _panel(
         limit=200,
         offset=6,
     )
-    return marks.finish(layers, palette, height=110, title=title)
+    return sheet.finish(layers, palette, height=110, title=title)
 
 
 def _bars(
@@ -409,8 +412,9 @@ def _bars(
         scale=alt.Scale(domain=domain, nice=False),
         axis=alt.Axis(format=form, tickCount=4),
     )
+    sheet = Sheet()
     y = marks.arms(result, palette)
-    present = marks.chart([r | {"zero": 0} for r in data if r[field] is not None])
+    present = sheet.chart([r | {"zero": 0} for r in data if r[field] is not None])
     layers: list[Any] = [
         present.mark_rule(color=palette.faint, strokeWidth=1).encode(
             x=alt.X("zero:Q", title=title), x2=f"{field}:Q", y=y
@@ -435,11 +439,11 @@ def _bars(
     if missing := [{"arm": r["arm"]} for r in data if r[field] is None]:
         words = say("report.never_reached" if field == "steps" else "report.not_known", language)
         layers.append(
-            marks.chart(missing)
+            sheet.chart(missing)
             .mark_text(align="left", dx=4, color=palette.muted, fontSize=11, text=words)
             .encode(x=alt.value(0), y=y)
         )
-    return marks.finish(layers, palette, height=24 * len(data))
+    return sheet.finish(layers, palette, height=24 * len(data))
 
 
 def _score_title(result: StudyResult, language: str | None) -> str:

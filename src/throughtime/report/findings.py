@@ -216,17 +216,19 @@ def method(result: StudyResult, language: str | None = None) -> str:
     """How the study was done and what its number of seeds can show."""
     judgement = result.judgement
     comparisons = len(judgement.arms) - 1
-    sentences = [
-        say(
-            "report.method_summary",
-            language,
-            arms=len(judgement.arms),
-            points=len({r.point for r in result.records if r.phase == "tune"}),
-            pairs=judgement.pairs,
-            runs=len(result.records),
-            time=numbers.duration(result.timings.get("total"), language),
+    sentences = []
+    if result.records:
+        sentences.append(
+            say(
+                "report.method_summary",
+                language,
+                arms=len(judgement.arms),
+                points=len({r.point for r in result.records if r.phase == "tune"}),
+                pairs=judgement.pairs,
+                runs=len(result.records),
+                time=numbers.duration(result.timings.get("total"), language),
+            )
         )
-    ]
     if comparisons:
         sentences.append(
             say(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from throughtime.report import rows
 from throughtime.report.rows import Rows
 from throughtime.study.result import StudyResult
 
+_CROSS = "M-1,-1L1,1M-1,1L1,-1"
 FONT = (
     'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, '
     '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif'
@@ -38,16 +41,10 @@ LIGHT = Palette(
     line="#e6e6e2",
     paper="#ffffff",
     accent="#0072b2",
-    warn="#c04f00",
+    warn="#b64a00",
     band="#f1ead8",
 )
 FOLLOWING = Palette(**{name: f"var(--{name})" for name in LIGHT.__dataclass_fields__})
-
-
-def chart(data: Rows, name: str | None = None) -> alt.Chart:
-    """A chart of these rows; its marks can be found by ``name`` in the page."""
-    held = alt.Chart(alt.InlineData(values=alt.InlineDataset(data)))
-    return held.properties(name=name) if name else held
 
 
 def arms(result: StudyResult, palette: Palette, shown: list[str] | None = None) -> alt.Y:
@@ -70,47 +67,65 @@ def arms(result: StudyResult, palette: Palette, shown: list[str] | None = None) 
     )
 
 
-def finish(
-    layers: list[Any], palette: Palette, height: int, title: alt.TitleParams | None = None
-) -> alt.LayerChart:
-    """The layers as one chart in the report's style; as wide as its place on the page."""
-    whole_chart = alt.LayerChart(layer=layers).properties(
-        width="container" if palette is FOLLOWING else 520, height=max(height, 24)
-    )
-    if title is not None:
-        whole_chart = whole_chart.properties(title=title)
-    return (
-        whole_chart.configure(font=FONT, background="transparent", aria=False, padding=2)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=palette.muted,
-            titleColor=palette.muted,
-            titleFontWeight="normal",
-            titleFontSize=11.5,
-            titlePadding=8,
-            labelFontSize=11,
-            gridColor=palette.line,
-            domainColor=palette.faint,
-            tickColor=palette.faint,
-            tickSize=4,
-            labelOverlap=True,
+class Sheet:
+    """A chart in the making: its layers name the rows they draw, the sheet holds them once."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[str, Rows] = {}
+
+    def chart(self, data: Rows, name: str | None = None) -> alt.Chart:
+        """A layer on these rows; in the page its marks can be found by ``name``."""
+        text = json.dumps(data, sort_keys=True)
+        key = f"rows-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        self.datasets[key] = data
+        layer = alt.Chart(alt.NamedData(name=key))
+        return layer.properties(name=name) if name else layer
+
+    def finish(
+        self,
+        layers: list[Any],
+        palette: Palette,
+        height: int,
+        title: alt.TitleParams | None = None,
+    ) -> alt.LayerChart:
+        """The layers as one chart in the report's style; as wide as its place on the page."""
+        chart = alt.LayerChart(layer=layers, datasets=self.datasets).properties(
+            width="container" if palette is FOLLOWING else 520, height=max(height, 24)
         )
-        .configure_axisY(domain=False, ticks=False)
-    )
+        if title is not None:
+            chart = chart.properties(title=title)
+        return (
+            chart.configure(font=FONT, background="transparent", aria=False, padding=2)
+            .configure_view(stroke=None)
+            .configure_axis(
+                labelColor=palette.muted,
+                titleColor=palette.muted,
+                titleFontWeight="normal",
+                titleFontSize=11.5,
+                titlePadding=8,
+                labelFontSize=11,
+                gridColor=palette.line,
+                domainColor=palette.faint,
+                tickColor=palette.faint,
+                tickSize=4,
+                labelOverlap=True,
+            )
+            .configure_axisY(domain=False, ticks=False)
+        )
 
 
 def diverged_shape() -> alt.Shape:
     """A cross for a run that diverged."""
     return alt.Shape(
         "diverged:N",
-        scale=alt.Scale(domain=[False, True], range=["circle", "cross"]),
+        scale=alt.Scale(domain=[False, True], range=["circle", _CROSS]),
         legend=None,
     )
 
 
 def diverged_size() -> Any:
     """A larger mark for a run that diverged."""
-    return alt.condition(alt.datum.diverged, alt.value(44), alt.value(18))
+    return alt.condition(alt.datum.diverged, alt.value(20), alt.value(18))
 
 
 def whole(last: int) -> alt.Axis:

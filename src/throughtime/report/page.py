@@ -47,7 +47,7 @@ def render(result: StudyResult, *, language: str | None = None) -> str:
         >>> Path("report.html").write_text(render(result), encoding="utf-8")  # doctest: +SKIP
     """
     if language is not None and language not in LANGUAGES:
-        raise ThroughtimeError("language.unknown", language=language, known=", ".join(LANGUAGES))
+        raise ThroughtimeError("language.unknown", wanted=language, known=", ".join(LANGUAGES))
     drawn = _drawn(result)
     script = _text("report.js")
     library = _library()

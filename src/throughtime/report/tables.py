@@ -332,7 +332,7 @@ def _with_cross(value: float | None, diverged: bool, digits: int, *, sign: bool 
         return _cell(text, value)
     return Cell(
         Markup(
-            '{} <span class="cross" aria-hidden="true">✚</span><span class="unseen"> ({})</span>'
+            '{} <span class="cross" aria-hidden="true">×</span><span class="unseen"> ({})</span>'
         ).format(text, told("report.diverged")),
         value,
     )
