@@ -1,0 +1,94 @@
+"""What predictors without a network score: the bar every network has to clear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from throughtime.errors import DataError
+
+if TYPE_CHECKING:
+    from throughtime.tasks.task import Split, Task
+
+_WINDOWS_FOR_SEASON = 500
+_CLEAR_SEASON = 0.3
+
+
+def baselines(task: Task, split: Split) -> dict[str, float]:
+    """Scores on the test block by name; see :meth:`Task.baselines`."""
+    match task.problem:
+        case "classification":
+            majority = np.bincount(task.y[split.train]).argmax()
+            return {"majority": float((task.y[split.test] == majority).mean())}
+        case "next_token":
+            return {"unigram": _unigram(task, split)}
+        case "regression":
+            return _constants(task, split)
+        case "next_step":
+            return {"last_value": _last_step(task, split), **_constants(task, split)}
+        case "forecast":
+            return {**_forecasts(task, split), **_constants(task, split)}
+
+
+def _counted(task: Task, rows: np.ndarray) -> np.ndarray:
+    """Numeric targets of the rows, (values, targets), in float64."""
+    y = task.y[rows] if task.counts is None else task.y[rows][task.counts[rows]]
+    return y.astype(np.float64).reshape(-1, len(task.target_names))
+
+
+def _constants(task: Task, split: Split) -> dict[str, float]:
+    train, test = _counted(task, split.train), _counted(task, split.test)
+    guesses = {"mean": train.mean(0), "median": np.median(train, axis=0)}
+    return {name: float(np.abs(test - guess).mean()) for name, guess in guesses.items()}
+
+
+def _unigram(task: Task, split: Split) -> float:
+    """Bits per token of the training part's symbol frequencies (one added to every count)."""
+    assert task.counts is not None
+    symbols = len(task.class_names)
+    seen = np.bincount(task.y[split.train][task.counts[split.train]], minlength=symbols) + 1
+    bits = -np.log2(seen / seen.sum())
+    return float(bits[task.y[split.test][task.counts[split.test]]].mean())
+
+
+def _last_step(task: Task, split: Split) -> float:
+    assert task.counts is not None
+    now = task.x[split.test][..., list(task.target_columns)]
+    error = np.abs(now - task.y[split.test])[task.counts[split.test]]
+    return float(error.mean(dtype=np.float64))
+
+
+def _forecasts(task: Task, split: Split) -> dict[str, float]:
+    past = task.x[split.test][..., list(task.target_columns)].astype(np.float64)
+    truth = task.y[split.test].reshape(len(split.test), task.horizon, -1)
+    scores = {"last_value": float(np.abs(past[:, -1:] - truth).mean())}
+    season = task.season or infer_season(task, split.train)
+    if season:
+        if season > past.shape[1]:
+            raise DataError("tasks.season_too_long", season=season, window=past.shape[1])
+        ahead = np.arange(task.horizon) % season - season
+        scores["seasonal_naive"] = float(np.abs(past[:, ahead] - truth).mean())
+    return scores
+
+
+def infer_season(task: Task, rows: np.ndarray) -> int | None:
+    """The lag in steps at which the windows of ``rows`` resemble themselves most, if clearly.
+
+    The highest local maximum of the autocorrelation of the first target within windows, at least
+    0.3; lags up to three quarters of a window.
+    """
+    chosen = rows[:: max(1, len(rows) // _WINDOWS_FOR_SEASON)]
+    series = task.x[chosen][..., task.target_columns[0]].astype(np.float64)
+    series = series - series.mean()
+    steps = series.shape[1]
+    lags = range(1, max(2, steps * 3 // 4))
+    r = np.array([_correlation(series[:, :-k], series[:, k:]) for k in lags])
+    peaks = np.flatnonzero((r[1:-1] > r[:-2]) & (r[1:-1] >= r[2:])) + 1
+    peaks = peaks[r[peaks] >= _CLEAR_SEASON]
+    return int(peaks[r[peaks].argmax()]) + 1 if peaks.size else None
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    scale = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / scale) if scale else 0.0
