@@ -55,21 +55,6 @@ def pairs_needed_for_significance(comparisons: int, level: float = 0.95) -> int:
     return next(n for n in count(1) if can_be_significant(n, max(1, comparisons), level))
 
 
-def pairs_needed_for_equivalence(level: float = 0.95) -> int:
-    """The fewest pairs from which the judge says "equivalent": 5 at the level 0.95.
-
-    To say that two arms are alike is to reject both "better by the margin or more" and "worse by
-    the margin or more". The exact one-sided sign-flip test against a margin cannot give less than
-    ``1 / 2**pairs``, so with fewer pairs no sample can reject either without assuming a shape of
-    the noise, however narrow an interval looks.
-
-    Example:
-        >>> pairs_needed_for_equivalence(0.95)
-        5
-    """
-    return next(n for n in count(1) if 1 / 2**n <= alpha_of(level))
-
-
 @cache
 def detectable_effect(
     pairs: int, comparisons: int = 1, level: float = 0.95, power: float = POWER
@@ -143,12 +128,12 @@ def pairs_to_decide(
 
     Example:
         >>> pairs_to_decide(1.0), pairs_to_decide(0.5, comparisons=6)
-        (13, 54)
+        (13, 53)
     """
 
     def enough(pairs: int) -> bool:
         effect = detectable_effect(pairs, comparisons, level, power)
-        if effect is None or effect > margin or pairs < pairs_needed_for_equivalence(level):
+        if effect is None or effect > margin:
             return False
         half_width = float(stats.t.isf(alpha_of(level) / 2, pairs - 1))
         slack = float(stats.norm.isf((1 - power) / 2))

@@ -79,7 +79,7 @@ def _pair(arm: Evaluation, reference: Evaluation, level: float, seed: int) -> Co
         len(informative),
         difference=float(np.mean(differences)),
         interval=paired.mean_interval(differences, level, seed) if len(seeds) > 1 else None,
-        p_value=paired.sign_flip(differences, seed) if len(seeds) > 1 else 1.0,
+        p_value=paired.sign_flip(differences, seed),
         win_probability=wins / len(seeds),
         win_interval=paired.exact_share(wins, len(seeds), level),
     )

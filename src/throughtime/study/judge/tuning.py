@@ -78,7 +78,8 @@ def tuning_curve(scores: Sequence[float], *, higher_is_better: bool) -> tuple[Tu
     draws, never those of an adaptive search.
 
     Example:
-        >>> [p.expected_best for p in tuning_curve([0.1, 0.2, 0.6], higher_is_better=True)]
+        >>> curve = tuning_curve([0.1, 0.2, 0.6], higher_is_better=True)
+        >>> [round(p.expected_best, 4) for p in curve]
         [0.3, 0.4667, 0.6]
     """
     sign = 1.0 if higher_is_better else -1.0
