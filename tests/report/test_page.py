@@ -193,6 +193,9 @@ def test_narrow_screen_does_not_scroll_sideways(study, opened):
             for svg in page.locator(".chart svg").all():
                 box = svg.bounding_box()
                 assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+                assert float(svg.get_attribute("width")) <= box["width"] + 1  # not shrunk to fit
+                plot = svg.locator(".role-frame.root path.background").first.bounding_box()
+                assert plot["width"] >= 100
 
 
 def test_what_a_screen_reader_hears(study, opened):

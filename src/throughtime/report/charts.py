@@ -222,7 +222,6 @@ def learning(
         step="epoch",
         value="median",
         name=say("report.median", language),
-        y_domain=marks.usual_domain(data, "median", result.judgement.higher_is_better),
         language=language,
     )
 
@@ -240,7 +239,6 @@ def tuning(
         step="points",
         value="expected",
         name=say("report.expected_best", language),
-        y_domain=marks.usual_domain(data, "expected", result.judgement.higher_is_better),
         language=language,
     )
 
@@ -336,7 +334,6 @@ def _panel(
     step: str,
     value: str,
     name: str,
-    y_domain: list[float],
     language: str | None,
 ) -> alt.LayerChart:
     """One of the small multiples: this arm in colour, the reference dashed, the others faint."""
@@ -353,7 +350,7 @@ def _panel(
     y = alt.Y(
         f"{value}:Q",
         title=None,
-        scale=alt.Scale(domain=y_domain, nice=False, zero=False),
+        scale=alt.Scale(domain=marks.usual_domain(data, step, value), nice=False, zero=False),
         axis=alt.Axis(tickCount=3, format="~g"),
     )
     form = f".{numbers.decimals(result.judgement)}f"

@@ -151,12 +151,12 @@ def domain(
     return low - margin, high + margin
 
 
-def usual_domain(data: Rows, field: str, higher_is_better: bool) -> list[float]:
-    """The range of the curves, its bad end cut at the worst quarter: first epochs are far off."""
-    values = sorted(v for r in data if (v := r[field]) is not None)
+def usual_domain(data: Rows, step: str, field: str) -> list[float]:
+    """The range of the curves after their first third; the first steps are far off."""
+    start = max((r[step] for r in data), default=0) / 3
+    values = [v for r in data if r[step] > start and (v := r[field]) is not None]
     if not values:
         return [0.0, 1.0]
-    cut = round(0.25 * (len(values) - 1))
-    low, high = (values[cut], values[-1]) if higher_is_better else (values[0], values[-1 - cut])
+    low, high = min(values), max(values)
     width = max(high - low, abs(high) / 1000) or 1.0
     return [low - 0.06 * width, high + 0.06 * width]
