@@ -378,12 +378,13 @@ def _panel(
             ],
         ),
     ]
+    best = rows.chosen(result.judgement)
     title = alt.TitleParams(
         text=arm,
         anchor="start",
         frame="group",
         fontSize=12,
-        fontWeight="bold" if arm == result.judgement.recommended else "normal",
+        fontWeight="bold" if best and arm == best.arm else "normal",
         color=palette.ink,
         limit=200,
         offset=6,

@@ -49,7 +49,8 @@ FOLLOWING = Palette(**{name: f"var(--{name})" for name in LIGHT.__dataclass_fiel
 
 def arms(result: StudyResult, palette: Palette, shown: list[str] | None = None) -> alt.Y:
     """The axis of arms by rank, the recommended one in bold."""
-    chosen = {"field": "value", "equal": result.judgement.recommended}
+    best = rows.chosen(result.judgement)
+    chosen = {"field": "value", "equal": best.arm if best else ""}
     return alt.Y(
         "arm:N",
         sort=shown or rows.order(result),

@@ -116,10 +116,10 @@ def write(result: StudyResult, path: str | Path, *, language: str | None = None)
 def _drawn(result: StudyResult) -> dict[str, Any]:
     """Every chart in both languages; the rows and the style they share are held once."""
     arms = rows.order(result)
-    makers: dict[str, Callable[[str], alt.LayerChart]] = {
-        "scores": lambda k: charts.scores(result, k, marks.FOLLOWING),
-    }
-    if len(arms) > 1:
+    makers: dict[str, Callable[[str], alt.LayerChart]] = {}
+    if any(r["score"] is not None for r in rows.seeds(result)):
+        makers["scores"] = lambda k: charts.scores(result, k, marks.FOLLOWING)
+    if any(r["difference"] is not None for r in rows.pairs(result)):
         makers["differences"] = lambda k: charts.differences(result, k, marks.FOLLOWING)
     for name, maker, data in (
         ("learning", charts.learning, rows.learning(result)),

@@ -23,7 +23,9 @@ LANES = 4
 
 
 def chosen(judgement: Judgement) -> ArmVerdict | None:
-    """The recommended arm."""
+    """The recommended arm; ``None`` where all runs diverged, so that nothing can be recommended."""
+    if all(a.diverged == a.runs for a in judgement.arms):
+        return None
     return next((a for a in judgement.arms if a.arm == judgement.recommended), None)
 
 

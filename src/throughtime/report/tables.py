@@ -75,13 +75,14 @@ def ranking(result: StudyResult) -> Table:
         told("report.column_diverged"),
         told("report.column_milliseconds"),
     )
+    best = rows.chosen(judgement)
     lines = []
     for a in judgement.arms:
         name = Markup('<span class="arm">{}</span>').format(a.arm)
         if a.in_best_set:
             name += Markup(' <span class="star" aria-hidden="true">★</span>')
             name += Markup('<span class="unseen"> ({})</span>').format(told("report.in_best_set"))
-        if a.arm == judgement.recommended:
+        if a is best:
             name += Markup(' <span class="tag">{}</span>').format(told("report.recommended_mark"))
         lines.append(
             (
@@ -123,9 +124,7 @@ def ranking(result: StudyResult) -> Table:
         columns=columns,
         rows=tuple(lines),
         numeric=(True, False, False, *[True] * 6),
-        marked=next(
-            (i for i, a in enumerate(judgement.arms) if a.arm == judgement.recommended), None
-        ),
+        marked=next((i for i, a in enumerate(judgement.arms) if a is best), None),
         head=1,
     )
 

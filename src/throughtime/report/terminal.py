@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -12,22 +10,17 @@ from throughtime.language import say
 from throughtime.report import numbers
 from throughtime.report.findings import alpha, best_baseline, bordering, diverging, level
 from throughtime.report.numbers import finite
+from throughtime.report.rows import chosen
 from throughtime.report.words import enumerated, known, metric_name, verdict
 from throughtime.study.verdict import ArmVerdict, Judgement
+from throughtime.study.wording import answer
+
+__all__ = ["advice", "answer", "ranked_table"]
 
 _STYLES = {"better": "green", "worse": "red", "undecided": "dim", "equivalent": "", "reference": ""}
 _MOST_SEEDS = 1000
 _MANY = 0.2
 _WIDE = 110
-
-
-def answer(judgement: Judgement, language: str | None = None) -> str:
-    """The recommendation in one sentence with its reason.
-
-    Example:
-        >>> answer(judgement, "en")  # doctest: +SKIP
-    """
-    return say(f"judge.{judgement.reason}", language, **judgement.reason_fields)
 
 
 def ranked_table(judgement: Judgement, language: str | None = None, width: int = 80) -> Table:
@@ -73,7 +66,7 @@ def ranked_table(judgement: Judgement, language: str | None = None, width: int =
     for arm in judgement.arms:
         table.add_row(
             *_cells(judgement, arm, language, digits, wide),
-            style="bold" if arm.arm == judgement.recommended else "",
+            style="bold" if arm is chosen(judgement) else "",
         )
     table.caption = Text(
         say(
@@ -87,10 +80,20 @@ def ranked_table(judgement: Judgement, language: str | None = None, width: int =
 
 
 def advice(judgement: Judgement, language: str | None = None) -> list[str]:
-    """What to do next, a sentence a matter; empty where the answer stands by itself."""
+    """What to do next beyond the answer itself, a sentence a matter; often empty.
+
+    Example:
+        >>> for line in advice(judgement, "en"):  # doctest: +SKIP
+        ...     print(line)
+    """
+    said = judgement.reason
     sentences = []
     baseline = best_baseline(judgement)
-    if baseline and not judgement.beats_baseline:
+    if (
+        baseline
+        and not judgement.beats_baseline
+        and said not in ("nothing_beats_baseline", "all_diverged")
+    ):
         name, score = baseline
         sentences.append(
             say(
@@ -102,7 +105,9 @@ def advice(judgement: Judgement, language: str | None = None) -> list[str]:
             )
         )
     undecided = [a for a in judgement.arms if a.verdict == "undecided" and a.in_best_set]
-    if len(judgement.arms) > 1 and not judgement.can_be_significant:
+    if len(judgement.arms) > 1 and not judgement.can_be_significant and said != "too_few_pairs":
+        from throughtime.study import power  # SciPy's statistics take half a second to load
+
         sentences.append(
             say(
                 "report.advice_pairs",
@@ -110,10 +115,12 @@ def advice(judgement: Judgement, language: str | None = None) -> list[str]:
                 pairs=judgement.pairs,
                 alpha=f"{alpha(judgement):g}",
                 smallest_p=f"{judgement.smallest_p:.3g}",
-                needed=_pairs_needed(judgement),
+                needed=power.pairs_needed_for_significance(
+                    len(judgement.arms) - 1, judgement.level
+                ),
             )
         )
-    if undecided:
+    if undecided and not (len(undecided) == 1 and said.startswith(("undecided", "too_few"))):
         sentences.append(
             say(
                 "report.advice_undecided",
@@ -122,6 +129,8 @@ def advice(judgement: Judgement, language: str | None = None) -> list[str]:
                 arms=enumerated([_seeds_wanted(a, language) for a in undecided], language),
             )
         )
+    if said == "all_diverged":
+        return sentences
     contenders = [
         a
         for a in judgement.arms
@@ -159,12 +168,6 @@ def _cells(
 
 def _interval_title(judgement: Judgement, language: str | None) -> str:
     return say("report.column_interval", language, level=level(judgement))
-
-
-def _pairs_needed(judgement: Judgement) -> int:
-    """The fewest pairs whose smallest two-sided sign-flip p passes Holm's first step."""
-    comparisons = max(1, len(judgement.arms) - 1)
-    return math.ceil(1 + math.log2(comparisons / alpha(judgement)))
 
 
 def _seeds_wanted(arm: ArmVerdict, language: str | None) -> str:

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from throughtime.language import say
+from throughtime.study.wording import known, metric_name
+
+__all__ = ["SYMBOLS", "enumerated", "known", "metric_name", "settings", "verdict"]
 
 SYMBOLS = {"reference": "●", "better": "▲", "equivalent": "■", "worse": "▼", "undecided": "○"}
-
-
-def known(kind: str, name: str, language: str | None = None) -> str:
-    """``report.KIND_NAME`` of the catalogue, else ``name`` itself."""
-    try:
-        return say(f"report.{kind}_{name}", language)
-    except KeyError:
-        return name
-
-
-def metric_name(metric: str, language: str | None = None) -> str:
-    """The metric in words where the catalogue knows it, else as it is called."""
-    return known("metric", metric, language)
 
 
 def enumerated(items: list[str], language: str | None = None) -> str:

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
-from throughtime.language import LANGUAGES, say
+from throughtime.language import LANGUAGES
 from throughtime.study.records import Record
 from throughtime.study.verdict import ArmVerdict, Interval, Judgement, SeedScore, TuningPoint
+from throughtime.study.wording import answer
 
 Note = tuple[str, dict[str, Any]]
 """A sentence not yet in any language: an entry of the catalogue and the fields that fill it."""
@@ -79,10 +80,7 @@ def choice_json(result: StudyResult) -> dict[str, Any]:
             "activation": chosen and chosen.activation,
             "cell": chosen and chosen.cell,
             "best_point": chosen and chosen.best_point,
-            "answer": {
-                language: say(f"judge.{judgement.reason}", language, **judgement.reason_fields)
-                for language in LANGUAGES
-            },
+            "answer": {language: answer(judgement, language) for language in LANGUAGES},
             "title": result.title,
             "problem": result.problem,
             "plan_hash": result.plan_hash,
