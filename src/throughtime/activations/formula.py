@@ -101,11 +101,11 @@ class Activation:
         """Names of the parameters that training adjusts."""
         return tuple(p.name for p in self.parameters.values() if p.learnable)
 
-    def __call__(self, a: Tensor, **theta: Tensor | float) -> Tensor:
+    def __call__(self, a: Tensor, /, **theta: Tensor | float) -> Tensor:
         """φ(a) of a tensor of any shape; ``theta`` broadcasts against its last axis."""
         return self._value(a, *self._arguments(theta))
 
-    def derivative(self, a: Tensor, **theta: Tensor | float) -> Tensor:
+    def derivative(self, a: Tensor, /, **theta: Tensor | float) -> Tensor:
         """φ'(a), from the symbolic derivative; at kinks PyTorch's choice."""
         return self._derivative(a, *self._arguments(theta))
 
@@ -114,7 +114,7 @@ class Activation:
         if parameter not in self.parameters:
             raise self._unknown(parameter)
         function = self._emitted(sympy.diff(self.expression, self._symbols[parameter]))
-        return lambda a, **theta: function(a, *self._arguments(theta))
+        return lambda a, /, **theta: function(a, *self._arguments(theta))
 
     def bind(self, theta: Mapping[str, Tensor]) -> BoundActivation:
         """The activation with tensors for some parameters, as layers hand it to cells."""
