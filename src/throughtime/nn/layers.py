@@ -2,249 +2,168 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import warnings
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from throughtime import kernels
-from throughtime.activations import Activation, BoundActivation, activation
-from throughtime.errors import LayerError
+from throughtime.activations import Activation
+from throughtime.errors import LayerError, ThroughtimeWarning
+from throughtime.language import say
+from throughtime.nn import checks
+from throughtime.nn.checks import Lengths
+from throughtime.nn.init import ForgetStart, Start
+from throughtime.nn.recurrent import Elman, GatedUnit, LongShortTerm, Recurrent
 
 
-class _Recurrent(nn.Module):
-    """What the three layers share: weights, directions, layers above each other, kinds of input."""
+class Stack(Recurrent):
+    """Layers above each other, each in one or two directions, run over whole sequences."""
 
-    gates: int
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        proj_size: int,
-        places: dict[str, str | Activation],
-        device=None,
-        dtype=None,
-    ):
-        super().__init__()
-        for name, value, least in (
-            ("input_size", input_size, 1),
-            ("hidden_size", hidden_size, 1),
-            ("num_layers", num_layers, 1),
-            ("proj_size", proj_size, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise LayerError("nn.size", argument=name, value=value, least=least)
-        if isinstance(dropout, bool) or not 0 <= dropout <= 1:
-            raise LayerError("nn.dropout", value=dropout)
-        if dropout and num_layers == 1:
-            raise LayerError("nn.dropout_without_layers", value=dropout)
-        if proj_size >= hidden_size:
-            raise LayerError("nn.projection", proj_size=proj_size, hidden_size=hidden_size)
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
-        self.bidirectional, self.proj_size = bidirectional, proj_size
-        self._places = {place: activation(phi) for place, phi in places.items()}
-        like = {"device": device, "dtype": dtype}
-        G, out = self.gates * hidden_size, proj_size or hidden_size
-        for layer in range(num_layers):
-            size = input_size if layer == 0 else out * self._directions
-            for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (G, size), "weight_hh": (G, out)}
-                shapes |= {"bias_ih": (G,), "bias_hh": (G,)} if bias else {}
-                shapes |= {"weight_hr": (proj_size, hidden_size)} if proj_size else {}
-                for name, shape in shapes.items():
-                    weight = nn.Parameter(torch.empty(shape, **like))
-                    self.register_parameter(f"{name}_{suffix}", weight)
-        self._weights = list(self._parameters)
-        for layer in range(num_layers):
-            for suffix in self._suffixes(layer):
-                for name, parameter in self._learnable():
-                    shape = (hidden_size,) if parameter.learnable == "unit" else ()
-                    theta = nn.Parameter(torch.full(shape, parameter.default, **like))
-                    self.register_parameter(f"{name}_{suffix}", theta)
-        self.reset_parameters()
+    def _build(
+        self, num_layers, batch_first, dropout, bidirectional, device, dtype, proj_size=0
+    ) -> None:
+        self.num_layers = checks.whole("num_layers", num_layers, 1)
+        self.batch_first = checks.switch("batch_first", batch_first)
+        self.dropout = checks.probability(dropout)
+        self.bidirectional = checks.switch("bidirectional", bidirectional)
+        self.proj_size = checks.whole("proj_size", proj_size, 0)
+        if self.proj_size >= self.hidden_size:
+            sizes = {"proj_size": proj_size, "hidden_size": self.hidden_size}
+            raise LayerError("nn.projection", **sizes)
+        if self.dropout and self.num_layers == 1:
+            text = say("nn.dropout_without_layers", value=dropout)
+            warnings.warn(text, ThroughtimeWarning, stacklevel=3)
+        above = self._state_widths[0] * self._directions
+        sizes = {
+            suffix: above if layer else self.input_size
+            for layer in range(self.num_layers)
+            for suffix in self._suffixes_of(layer)
+        }
+        self._register(sizes, device, dtype)
 
     @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
 
-    def _suffixes(self, layer: int) -> list[str]:
-        return [f"l{layer}", f"l{layer}_reverse"][: self._directions]
-
-    def _learnable(self):
-        for place, phi in self._places.items():
-            for parameter in phi.parameters.values():
-                if parameter.learnable:
-                    yield f"{place}_{parameter.name}", parameter
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw the weights as ``torch.nn`` does, uniform in ±1/√H; set what is learnable back."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for name in self._weights:
-            nn.init.uniform_(getattr(self, name), -bound, bound)
-        for layer in range(self.num_layers):
-            for suffix in self._suffixes(layer):
-                for name, parameter in self._learnable():
-                    getattr(self, f"{name}_{suffix}").fill_(parameter.default)
-
-    def flatten_parameters(self) -> None:
-        """There is nothing to flatten; here so that code written for ``torch.nn`` runs."""
+    def _suffixes_of(self, layer: int) -> tuple[str, ...]:
+        return (f"l{layer}", f"l{layer}_reverse")[: self._directions]
 
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The weights of each layer and direction, in ``torch.nn``'s order."""
         return [
-            [getattr(self, n) for n in self._weights if n.rpartition(suffix)[2] == ""]
-            for layer in range(self.num_layers)
-            for suffix in (f"_{s}" for s in self._suffixes(layer))
+            [getattr(self, name) for name in self._weights if name.endswith(f"_{suffix}")]
+            for suffix in self._suffixes
         ]
 
-    def extra_repr(self) -> str:
-        """The arguments that differ from their defaults, and every activation."""
-        parts = [f"{self.input_size}, {self.hidden_size}"]
-        defaults = {
-            "num_layers": 1,
-            "bias": True,
-            "batch_first": False,
-            "dropout": 0.0,
-            "bidirectional": False,
-            "proj_size": 0,
-        }
-        parts += [
-            f"{name}={getattr(self, name)}"
-            for name, default in defaults.items()
-            if getattr(self, name) != default
-        ]
-        return ", ".join(parts + [f"{place}={phi.name}" for place, phi in self._places.items()])
-
-    def _phi(self, place: str, suffix: str) -> Activation | BoundActivation:
-        phi = self._places[place]
-        if not phi.learnable:
-            return phi
-        return phi.bind({k: getattr(self, f"{place}_{k}_{suffix}") for k in phi.learnable})
-
-    def _direction(
-        self, x: Tensor, state: tuple[Tensor, ...], suffix: str, lengths: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        raise NotImplementedError
-
-    def _weights_of(self, suffix: str) -> tuple[Tensor | None, ...]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(getattr(self, f"{name}_{suffix}", None) for name in names)
+    def flatten_parameters(self) -> None:
+        """There is nothing to flatten; here so that code written for ``torch.nn`` runs."""
 
     def _run(
         self,
         input: Tensor | PackedSequence,
         states: tuple[Tensor, ...] | None,
-        lengths: Tensor | Sequence[int] | None,
+        lengths: Lengths | int | None,
     ):
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise LayerError("nn.packed_and_lengths")
-            x, n = pad_packed_sequence(input)
-            y, last = self._stack(x, states, n.to(x.device))
-            order = input.sorted_indices
-            if order is not None:
-                y, n = y[:, order], n[order]
-            data = pack_padded_sequence(y, n.cpu()).data
-            indices = input.sorted_indices, input.unsorted_indices
-            return PackedSequence(data, input.batch_sizes, *indices), last
-        if input.dim() not in (2, 3):
-            raise LayerError("nn.rank", shape=tuple(input.shape))
-        if input.dim() == 2:
-            if states is not None:
-                for s in states:
-                    if s.dim() != 2:
-                        raise LayerError("nn.unbatched_state", shape=tuple(s.shape))
-                states = tuple(s.unsqueeze(1) for s in states)
-            y, last = self._stack(input.unsqueeze(1), states, self._checked(lengths, input, 1))
+            return self._packed(input, states)
+        x = checks.tensor(input)
+        if x.dim() not in (2, 3):
+            raise LayerError("nn.rank", shape=tuple(x.shape))
+        for name, state in zip(("h_0", "c_0"), states or (), strict=False):
+            if state.dim() != x.dim():
+                shape, wanted = tuple(state.shape), x.dim()
+                raise LayerError("nn.state_rank", name=name, shape=shape, wanted=wanted)
+        if x.dim() == 2:
+            states = states and tuple(s.unsqueeze(1) for s in states)
+            y, last = self._padded(x.unsqueeze(1), states, lengths)
             return y.squeeze(1), tuple(s.squeeze(1) for s in last)
-        x = input.transpose(0, 1) if self.batch_first else input
-        y, last = self._stack(x, states, self._checked(lengths, x, x.shape[1]))
+        y, last = self._padded(x.transpose(0, 1) if self.batch_first else x, states, lengths)
         return (y.transpose(0, 1) if self.batch_first else y), last
 
-    @staticmethod
-    def _checked(lengths, x: Tensor, B: int) -> Tensor | None:
-        if lengths is None:
-            return None
-        lengths = torch.as_tensor(lengths, device=x.device)
-        if lengths.shape != (B,) or lengths.dtype.is_floating_point or lengths.dtype.is_complex:
-            raise LayerError(
-                "nn.lengths", batch=B, shape=tuple(lengths.shape), dtype=str(lengths.dtype)
-            )
-        T = x.shape[0]
-        if B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
-            wrong = int(((lengths < 0) | (lengths > T)).nonzero()[0])
-            raise LayerError("nn.length_range", row=wrong, length=int(lengths[wrong]), steps=T)
-        return lengths.long()
+    def _padded(self, x: Tensor, states: tuple[Tensor, ...] | None, lengths: Lengths | int | None):
+        T, B = x.shape[:2]
+        valid = None if lengths is None else checks.valid_steps(lengths, T, B, x.device)
+        return self._layers(x, states, valid)
 
-    def _stack(
+    def _packed(self, packed: PackedSequence, states: tuple[Tensor, ...] | None):
+        if packed.data.dim() != 2:
+            raise LayerError("nn.packed_rank", shape=tuple(packed.data.shape))
+        x, lengths = pad_packed_sequence(packed)
+        y, last = self._layers(x, states, lengths.to(x.device))
+        order = packed.sorted_indices
+        if order is not None:
+            y, lengths = y.index_select(1, order), lengths[order.cpu()]
+        return packed._replace(data=pack_padded_sequence(y, lengths).data), last
+
+    def _layers(
         self, x: Tensor, states: tuple[Tensor, ...] | None, lengths: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        if x.shape[-1] != self.input_size:
-            raise LayerError("nn.features", given=x.shape[-1], wanted=self.input_size)
-        weight = getattr(self, self._weights[0])
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise LayerError("nn.dtype", given=str(x.dtype), wanted=str(weight.dtype))
-        B, rows = x.shape[1], self.num_layers * self._directions
-        widths = (self.proj_size or self.hidden_size, self.hidden_size)[: self._state_count]
+        """All layers and directions: x (T, B, I) to y (T, B, D·P) and last states (L·D, B, H)."""
+        checks.features(x, self.input_size, getattr(self, self._weights[0]))
+        shapes = tuple((len(self._suffixes), x.shape[1], width) for width in self._state_widths)
         if states is None:
-            states = tuple(x.new_zeros(rows, B, width) for width in widths)
-        for state, width in zip(states, widths, strict=True):
-            if state.shape != (rows, B, width):
-                raise LayerError("nn.state", given=tuple(state.shape), wanted=(rows, B, width))
+            states = tuple(x.new_zeros(shape) for shape in shapes)
+        checks.states_fit(states, shapes, x)
+        starts = zip(*states, strict=True)
         last: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 x = nn.functional.dropout(x, self.dropout)
             ys = []
-            for suffix in self._suffixes(layer):
-                row = tuple(state[len(last)] for state in states)
-                y, *end = self._direction(x, row, suffix, lengths)
+            for suffix in self._suffixes_of(layer):
+                y, *end = self._direction(x, next(starts), suffix, lengths)
                 ys.append(y)
                 last.append(tuple(end))
             x = torch.cat(ys, dim=-1) if len(ys) > 1 else ys[0]
         return x, tuple(torch.stack(ends) for ends in zip(*last, strict=True))
 
-    _state_count = 1
 
-
-class RNN(_Recurrent):
+class RNN(Stack, Elman):
     """Elman's network as ``torch.nn.RNN``, with any activation and, if wanted, a leak.
 
     h_t = (1 - leak) h_{t-1} + leak φ(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
 
+    Use it in the place of ``torch.nn.RNN``: constructor order, parameter names, ``state_dict`` and
+    the weights that a seed draws are the same.
+
     Args:
-        input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout,
-            bidirectional, device, dtype: as in ``torch.nn.RNN``; ``nonlinearity`` is a name of the
-            catalogue or an ``Activation``.
+        input_size: features a step, I.
+        hidden_size: units, H.
+        num_layers: layers above each other, L.
+        nonlinearity: a name of ``throughtime.activations()`` or an ``Activation``. What it learns
+            becomes parameters such as ``nonlinearity_beta_l0``, held within their bounds.
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·).
+        dropout: probability with which units are dropped between layers, in training only.
+        bidirectional: run each layer in both directions.
+        device: where the weights live.
+        dtype: type of the weights.
         leak: step in (0, 1] of the leaky (continuous-time) recurrence; 1 is Elman's network.
+        recurrent_init: start of W_hh by name, see :mod:`throughtime.nn.init`; None is as
+            ``torch.nn`` draws it.
+        unknown: refused by name.
 
     Shapes:
-        input (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched, or packed; output and
-        h_n as in ``torch.nn.RNN``. With ``lengths`` (B,), a padded sequence's output is 0 beyond
-        its length and h_n is its state there.
+        input: (T, B, I), (B, T, I) with ``batch_first``, (T, I) unbatched, or a PackedSequence.
+        hx: (L·D, B, H), or (L·D, H) unbatched; zeros by default.
+        lengths: valid steps of each padded sequence, (B,) whole numbers from 0 to T, beyond which
+            the output is 0 and the state is frozen: what packing gives, and length 0 as well.
+        output: (T, B, D·H) as the input; h_n: as hx.
 
     Raises:
         LayerError: an argument or an input does not fit.
 
     Example:
+        >>> import torch
         >>> layer = RNN(3, 4, nonlinearity="elu", batch_first=True)
         >>> y, h_n = layer(torch.randn(2, 5, 3), lengths=[5, 2])
         >>> y.shape, h_n.shape
         (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
     """
-
-    gates = 1
 
     def __init__(
         self,
@@ -256,53 +175,62 @@ class RNN(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        device=None,
-        dtype=None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         leak: float = 1.0,
+        recurrent_init: Start | None = None,
+        **unknown: object,
     ):
-        if not 0 < leak <= 1:
-            raise LayerError("nn.leak", value=leak)
-        places = {"nonlinearity": nonlinearity}
+        checks.no_others(RNN, unknown)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-            places, device, dtype,
-        )  # fmt: skip
-        self.leak = float(leak)
+            input_size,
+            hidden_size,
+            bias,
+            nonlinearity=nonlinearity,
+            leak=leak,
+            recurrent_init=recurrent_init,
+        )
+        self._build(num_layers, batch_first, dropout, bidirectional, device, dtype)
 
-    def forward(self, input, hx: Tensor | None = None, lengths=None):
+    def forward(self, input, hx: Tensor | None = None, lengths: Lengths | int | None = None):
         """Outputs and h_n; see the class for shapes."""
-        y, (h_n,) = self._run(input, None if hx is None else (hx,), lengths)
+        y, (h_n,) = self._run(input, checks.state_tensors(hx, 1), lengths)
         return y, h_n
 
-    def _direction(self, x, state, suffix, lengths):
-        return kernels.elman(
-            x, *state, *self._weights_of(suffix), self._phi("nonlinearity", suffix),
-            leak=self.leak, lengths=lengths, reverse=suffix.endswith("reverse"),
-        )  # fmt: skip
 
-    def extra_repr(self) -> str:
-        """As the base, with the leak where there is one."""
-        return super().extra_repr() + (f", leak={self.leak}" if self.leak != 1 else "")
-
-
-class GRU(_Recurrent):
+class GRU(Stack, GatedUnit):
     """The gated recurrent unit as ``torch.nn.GRU``, with any candidate and gate activation.
 
+    r = σ(·), z = σ(·), n = φ(W_in x + b_in + r (W_hn h + b_hn)), h = (1 - z) n + z h
+
+    Use it in the place of ``torch.nn.GRU``: constructor order, parameter names, ``state_dict`` and
+    the weights that a seed draws are the same.
+
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-            dtype: as in ``torch.nn.GRU``.
-        activation: of the candidate n.
-        gate_activation: of the gates r and z.
+        input_size: features a step, I.
+        hidden_size: units, H.
+        num_layers: layers above each other, L.
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·).
+        dropout: probability with which units are dropped between layers, in training only.
+        bidirectional: run each layer in both directions.
+        device: where the weights live.
+        dtype: type of the weights.
+        activation: φ, of the candidate n; a name of ``throughtime.activations()`` or an
+            ``Activation``. What it learns becomes parameters such as ``activation_beta_l0``.
+        gate_activation: σ, of the gates r and z.
+        recurrent_init: start of W_hh by name, gate by gate, see :mod:`throughtime.nn.init`.
+        forget_bias: bias of z, the gate that keeps the state: a number or ``"chrono:STEPS"``.
+        unknown: refused by name.
 
     Shapes and errors as in :class:`RNN`.
 
     Example:
+        >>> import torch
         >>> GRU(3, 4, activation="elu")(torch.randn(5, 2, 3))[0].shape
         torch.Size([5, 2, 4])
     """
-
-    gates = 3
 
     def __init__(
         self,
@@ -313,51 +241,69 @@ class GRU(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        device=None,
-        dtype=None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         activation: str | Activation = "tanh",
         gate_activation: str | Activation = "sigmoid",
+        recurrent_init: Start | None = None,
+        forget_bias: ForgetStart | None = None,
+        **unknown: object,
     ):
-        places = {"activation": activation, "gate_activation": gate_activation}
+        checks.no_others(GRU, unknown)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-            places, device, dtype,
-        )  # fmt: skip
+            input_size,
+            hidden_size,
+            bias,
+            activation=activation,
+            gate_activation=gate_activation,
+            recurrent_init=recurrent_init,
+            forget_bias=forget_bias,
+        )
+        self._build(num_layers, batch_first, dropout, bidirectional, device, dtype)
 
-    def forward(self, input, hx: Tensor | None = None, lengths=None):
+    def forward(self, input, hx: Tensor | None = None, lengths: Lengths | int | None = None):
         """Outputs and h_n; shapes as in :class:`RNN`."""
-        y, (h_n,) = self._run(input, None if hx is None else (hx,), lengths)
+        y, (h_n,) = self._run(input, checks.state_tensors(hx, 1), lengths)
         return y, h_n
 
-    def _direction(self, x, state, suffix, lengths):
-        return kernels.gru(
-            x, *state, *self._weights_of(suffix), self._phi("activation", suffix),
-            self._phi("gate_activation", suffix),
-            lengths=lengths, reverse=suffix.endswith("reverse"),
-        )  # fmt: skip
 
-
-class LSTM(_Recurrent):
+class LSTM(Stack, LongShortTerm):
     """Long short-term memory as ``torch.nn.LSTM``, with any activation in its three places.
 
-    Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size,
-            device, dtype: as in ``torch.nn.LSTM``.
-        activation: of the candidate g.
-        gate_activation: of the gates i, f and o.
-        output_activation: of the cell state on its way out; ``activation`` where None, as in Keras.
+    i, f, o = σ(·), g = φ(·), c = f c + i g, h = o ψ(c), and h = W_hr h with ``proj_size``
 
-    Shapes and errors as in :class:`RNN`, with (h_0, c_0) and (h_n, c_n).
+    Use it in the place of ``torch.nn.LSTM``: constructor order, parameter names, ``state_dict`` and
+    the weights that a seed draws are the same.
+
+    Args:
+        input_size: features a step, I.
+        hidden_size: units, H.
+        num_layers: layers above each other, L.
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·).
+        dropout: probability with which units are dropped between layers, in training only.
+        bidirectional: run each layer in both directions.
+        proj_size: width P of the projected output, below ``hidden_size``; 0 for none.
+        device: where the weights live.
+        dtype: type of the weights.
+        activation: φ, of the candidate g; a name of ``throughtime.activations()`` or an
+            ``Activation``. What it learns becomes parameters such as ``activation_beta_l0``.
+        gate_activation: σ, of the gates i, f and o.
+        output_activation: ψ, of the cell state on its way out; ``activation`` if None, as in Keras.
+        recurrent_init: start of W_hh by name, gate by gate, see :mod:`throughtime.nn.init`.
+        forget_bias: bias of f: a number or ``"chrono:STEPS"``, which sets that of i as well.
+        unknown: refused by name.
+
+    Shapes and errors as in :class:`RNN`, with a pair hx = (h_0, c_0) of (L·D, B, P) and
+    (L·D, B, H), and (h_n, c_n) likewise.
 
     Example:
+        >>> import torch
         >>> layer = LSTM(3, 4, activation="softsign", gate_activation="hard_sigmoid")
         >>> layer(torch.randn(5, 2, 3))[1][1].shape
         torch.Size([1, 2, 4])
     """
-
-    gates = 4
-    _state_count = 2
 
     def __init__(
         self,
@@ -369,33 +315,34 @@ class LSTM(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
-        device=None,
-        dtype=None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         *,
         activation: str | Activation = "tanh",
         gate_activation: str | Activation = "sigmoid",
         output_activation: str | Activation | None = None,
+        recurrent_init: Start | None = None,
+        forget_bias: ForgetStart | None = None,
+        **unknown: object,
     ):
-        places = {
-            "activation": activation,
-            "gate_activation": gate_activation,
-            "output_activation": activation if output_activation is None else output_activation,
-        }
+        checks.no_others(LSTM, unknown)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            proj_size, places, device, dtype,
-        )  # fmt: skip
+            input_size,
+            hidden_size,
+            bias,
+            activation=activation,
+            gate_activation=gate_activation,
+            output_activation=output_activation,
+            recurrent_init=recurrent_init,
+            forget_bias=forget_bias,
+        )
+        self._build(num_layers, batch_first, dropout, bidirectional, device, dtype, proj_size)
 
-    def forward(self, input, hx: tuple[Tensor, Tensor] | None = None, lengths=None):
+    def forward(
+        self,
+        input,
+        hx: tuple[Tensor, Tensor] | None = None,
+        lengths: Lengths | int | None = None,
+    ):
         """Outputs and (h_n, c_n); shapes as in :class:`RNN`."""
-        if hx is not None and not (isinstance(hx, tuple) and len(hx) == 2):
-            raise LayerError("nn.two_states")
-        return self._run(input, hx, lengths)
-
-    def _direction(self, x, state, suffix, lengths):
-        return kernels.lstm(
-            x, *state, *self._weights_of(suffix), self._phi("activation", suffix),
-            self._phi("gate_activation", suffix), self._phi("output_activation", suffix),
-            w_hr=getattr(self, f"weight_hr_{suffix}", None),
-            lengths=lengths, reverse=suffix.endswith("reverse"),
-        )  # fmt: skip
+        return self._run(input, checks.state_tensors(hx, 2), lengths)
