@@ -61,6 +61,22 @@ def study():
 
 
 @pytest.fixture(scope="session")
+def rendered():
+    """Renders a study once for all tests that look at the same one."""
+    from throughtime.report import render
+
+    pages: dict[tuple[str, str | None], str] = {}
+
+    def page(result: StudyResult, language: str | None = None) -> str:
+        key = (repr(result), language)
+        if key not in pages:
+            pages[key] = render(result, language=language)
+        return pages[key]
+
+    return page
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator:
     """A headless Chromium of the system."""
     path = (

@@ -56,21 +56,13 @@ class Page(HTMLParser):
             self._table[-1][-1] += data
 
 
-@pytest.fixture(scope="module")
-def page_of():
-    pages: dict[str, Page] = {}
-
-    def parsed(result) -> Page:
-        key = repr(result)
-        if key not in pages:
-            pages[key] = Page(render(result))
-        return pages[key]
-
-    return parsed
+@pytest.fixture
+def page_of(rendered):
+    return lambda result: Page(rendered(result))
 
 
-def test_size_of_a_demo(study):
-    assert len(render(study()).encode()) < 2_000_000
+def test_size_of_a_demo(study, rendered):
+    assert len(rendered(study()).encode()) < 2_000_000
 
 
 def test_asks_nothing_of_any_network(study, page_of):
@@ -90,8 +82,8 @@ def test_asks_nothing_of_any_network(study, page_of):
     assert scripts == [f"'sha256-{digest}'" for digest in digests]
 
 
-def test_libraries_are_inlined_once(study):
-    text = render(study())
+def test_libraries_are_inlined_once(study, rendered):
+    text = rendered(study())
     assert text.count(_library()) == 1
     assert text.lower().count("<script") == text.lower().count("</script") == 3
 
@@ -165,12 +157,12 @@ def test_hostile_names_stay_text(study):
     assert arms == set(names)
 
 
-def test_deviations_are_listed(study):
+def test_deviations_are_listed(study, rendered):
     result = study(deviations=(("judge.note", {"series": 5, "steps": "<6>", "classes": 7}),))
-    text = render(result)
+    text = rendered(result)
     assert "5 series of &lt;6&gt; steps, 7 classes." in text
     assert "The study followed its plan" not in text
-    assert "The study followed its plan" in render(study())
+    assert "The study followed its plan" in rendered(study())
 
 
 def test_written_beside_and_moved(study, tmp_path, monkeypatch):
@@ -205,8 +197,8 @@ def test_unknown_language_is_refused(study):
         render(study(), language="fr")
 
 
-def test_contrast_of_text_and_marks(study):
-    css = re.search(r"<style>(.*?)</style>", render(study()), re.DOTALL)[1]
+def test_contrast_of_text_and_marks(study, rendered):
+    css = re.search(r"<style>(.*?)</style>", rendered(study()), re.DOTALL)[1]
     pairs = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", css)
     for side in (1, 2):
         colour = {pair[0]: pair[side] for pair in pairs}

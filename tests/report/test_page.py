@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from throughtime.report import render
 from throughtime.study.result import Section
 
 HOSTILE = {
@@ -24,20 +23,16 @@ HOSTILE = {
 }
 
 FEW = {"tanh": 0.94, "elu": 0.957}
-PAGES: dict[tuple[str, str | None], str] = {}
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
+def opened(browser, rendered, tmp_path):
     """Opens a page from disk with all requests blocked; fails on any request or any error."""
 
     @contextmanager
     def _open(result, *, width=1280, locale="en-GB", scheme="light", language=None, script=True):
         path = tmp_path / "report.html"
-        key = (repr(result), language)
-        if key not in PAGES:
-            PAGES[key] = render(result, language=language)
-        path.write_text(PAGES[key], encoding="utf-8")
+        path.write_text(rendered(result, language), encoding="utf-8")
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             locale=locale,
@@ -87,7 +82,7 @@ def shown(page) -> str:
 def test_answer_is_first_and_every_seed_is_a_dot(study, opened):
     result = study(diverged={"relu": 2})
     with opened(result) as page:
-        assert page.locator("main p").first.inner_text().startswith("Use elu: it beats tanh")
+        assert page.locator("main p").first.inner_text().startswith("Use elu:\nit beats tanh")
         assert marks(page, "seeds") == 7 * 10
         assert marks(page, "pairs") == 6 * 10
         assert page.locator("#learning .chart svg").count() == 7

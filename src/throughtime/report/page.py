@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -63,7 +64,7 @@ def render(result: StudyResult, *, language: str | None = None) -> str:
             tags=TAGS,
             version=__version__,
             page_titles={k: say("report.page_title", k, title=result.title) for k in LANGUAGES},
-            answer=both({k: terminal.answer(result.judgement, k) for k in LANGUAGES}),
+            answer=both({k: _led(terminal.answer(result.judgement, k)) for k in LANGUAGES}),
             advice=_paired(lambda k: terminal.advice(result.judgement, k)),
             notes=[told(key, **fields) for key, fields in result.data_notes],
             deviations=[told(key, **fields) for key, fields in result.deviations],
@@ -149,6 +150,15 @@ def _drawn(result: StudyResult) -> dict[str, Any]:
             del spec["$schema"]
             drawn["charts"][name][language] = spec
     return drawn
+
+
+def _led(sentence: str) -> Markup:
+    """The sentence with its first clause set off, which says what to do."""
+    clause = re.match(r".{3,120}?(?:: |：)", sentence)
+    if clause is None:
+        return Markup('<span class="lead">{}</span>').format(sentence)
+    lead, rest = clause[0].rstrip(), sentence[clause.end() :]
+    return Markup('<span class="lead">{}</span> {}').format(lead, rest)
 
 
 def _paired(lines: Callable[[str], list[str]]) -> list[Markup]:

@@ -87,6 +87,8 @@ def advice(judgement: Judgement, language: str | None = None) -> list[str]:
         ...     print(line)
     """
     said = judgement.reason
+    if said == "all_diverged":
+        return []
     sentences = []
     baseline = best_baseline(judgement)
     if (
@@ -129,8 +131,6 @@ def advice(judgement: Judgement, language: str | None = None) -> list[str]:
                 arms=enumerated([_seeds_wanted(a, language) for a in undecided], language),
             )
         )
-    if said == "all_diverged":
-        return sentences
     contenders = [
         a
         for a in judgement.arms
