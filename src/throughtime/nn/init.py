@@ -51,13 +51,13 @@ def orthogonal(block: Block, gain: float = 1.0) -> None:
 
 def identity(block: Block) -> None:
     """The identity, for ReLU with long memory (Le, Jaitly, Hinton 2015, arXiv:1504.00941)."""
-    _fill_square("identity", block, torch.eye(len(block.hh)))
+    _fill_square("identity", block, _eye(block))
 
 
 def scaled_identity(block: Block, scale: float = 0.01) -> None:
     """``scale`` times the identity; 0.01 is what Le, Jaitly and Hinton took for short memory."""
     size = _positive("scaled_identity", "scale", scale)
-    _fill_square("scaled_identity", block, size * torch.eye(len(block.hh)))
+    _fill_square("scaled_identity", block, size * _eye(block))
 
 
 def np_rnn(block: Block) -> None:
@@ -68,7 +68,7 @@ def np_rnn(block: Block) -> None:
     """
     H = len(block.hh)
     R = torch.randn(H, H, dtype=torch.float64)
-    A = R @ R.T / H + torch.eye(H, dtype=torch.float64)
+    A = R @ R.T / H + _eye(block)
     _fill_square("np_rnn", block, A / torch.linalg.eigvalsh(A)[-1])
     alpha = math.sqrt(2) * math.exp(1.2 / (max(H, 6) - 2.4))
     nn.init.normal_(block.ih, std=alpha / math.sqrt(H))
@@ -102,7 +102,7 @@ def critical_gain(phi: Activation) -> float:
         >>> round(critical_gain(activation("relu")) ** 2, 6)
         2.0
     """
-    step = 1e-4
+    step = 1e-3
     z = torch.arange(-10 + step / 2, 10, step, dtype=torch.float64)
     density = torch.exp(-z.square() / 2)
     passed = float((density * phi.derivative(z).square()).sum() / density.sum())
@@ -252,6 +252,10 @@ def _positive(name: str, option: str, value: object) -> float:
     if not 0 < number(value) < math.inf:
         raise LayerError("nn.init_value", name=name, option=option, value=value)
     return number(value)
+
+
+def _eye(block: Block) -> Tensor:
+    return torch.eye(len(block.hh), dtype=torch.float64)
 
 
 def _fill_square(name: str, block: Block, matrix: Tensor) -> None:
