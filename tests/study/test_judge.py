@@ -12,6 +12,7 @@ from scipy import stats
 
 from throughtime.errors import PlanError
 from throughtime.language import LANGUAGES, entries, say
+from throughtime.study.judge import _agreeing
 from throughtime.study.judge.recommendation import decimals
 from throughtime.study.judge.scores import evaluations
 
@@ -117,11 +118,11 @@ def test_holm_runs_over_all_arms():
 
 
 def test_arms_are_paired_over_the_seeds_they_share():
-    records = table({"tanh": [0.9, 0.8, 0.7, 0.6]})
+    records = table({"tanh": [0.9, 0.8, 0.7, 0.6], "elu": [0.9, 0.8, 0.7, 0.6]})
     records += [record("relu", seed, score) for seed, score in ((1, 0.9), (3, 0.7), (9, 0.1))]
     judgement = judged(records)
     arm = by_arm(judgement)["relu"]
-    assert judgement.pairs == 2
+    assert judgement.pairs == 2  # the fewest of any arm
     assert arm.difference == pytest.approx(0.1)
     assert arm.score == pytest.approx(1.7 / 3)
 
@@ -199,6 +200,13 @@ def test_two_arms_that_both_diverge_show_nothing_of_each_other():
     # Alike in every seed, and yet not equivalent: no run of either has a score.
     judgement = judged({"tanh": [None] * 8, "relu": [None] * 8, "elu": steady(0.9, 8)})
     assert verdicts(judgement) == {"elu": "better", "tanh": "reference", "relu": "undecided"}
+
+
+def test_pairs_of_which_both_runs_diverged_do_not_make_arms_equivalent():
+    row = [None] * 5 + [0.9] * 3
+    assert verdicts(judged({"tanh": row, "relu": row}))["relu"] == "undecided"
+    row = [None] * 2 + [0.9] * 6
+    assert verdicts(judged({"tanh": row, "relu": row}))["relu"] == "equivalent"
 
 
 # The recommendation, outcome by outcome
@@ -310,6 +318,40 @@ def test_of_better_arms_the_stable_then_the_cheap_then_the_good_one():
     assert judged(table(scores, seconds=cheap | {"b": 0.56e-3})).recommended == "a"
     scores["a"] = [None, *scores["a"][1:]]
     assert judged(table(scores, seconds=cheap)).recommended == "b"
+
+
+def test_where_less_is_better_the_lower_of_better_arms_is_taken():
+    scores = {"tanh": steady(2.0), "a": steady(1.0, start=1), "b": steady(1.001, start=2)}
+    judgement = judged(scores, higher_is_better=False, baselines={"mean": 3.0})
+    assert judgement.reason == "better_of_several"
+    assert judgement.recommended == "a"
+
+
+def test_an_arm_not_shown_to_be_better_does_not_replace_one_that_is():
+    noisy = steady(0.98, spread=0.2, start=4)
+    records = table(
+        {"tanh": steady(0.9), "relu": steady(0.95, start=1), "elu": noisy}, seconds={"elu": 1e-4}
+    )
+    judgement = judged(records)
+    assert verdicts(judgement)["elu"] == "undecided"
+    assert set(judgement.best_set) == {"relu", "elu"}
+    assert judgement.recommended == "relu"
+
+
+@pytest.mark.parametrize(
+    ("confident", "found", "expected"),
+    [
+        ("tab", {"t": "reference", "a": "undecided", "b": "undecided"}, "tab"),
+        ("tab", {"t": "reference", "a": "better", "b": "worse"}, "a"),
+        ("tb", {"t": "reference", "a": "better", "b": "undecided"}, "ab"),
+        ("ab", {"t": "reference", "a": "undecided", "b": "undecided"}, "tab"),
+        ("b", {"t": "reference", "a": "equivalent", "b": "equivalent"}, "tab"),
+        ("tab", {"t": "reference", "a": "worse", "b": "undecided"}, "tb"),
+        ("ab", {"t": "reference", "a": "better", "b": "equivalent"}, "ab"),
+    ],
+)
+def test_the_best_set_agrees_with_the_verdicts(confident, found, expected):
+    assert _agreeing(set(confident), found) == set(expected)
 
 
 def test_a_cheaper_arm_must_be_equivalent_and_clearly_cheaper():

@@ -88,3 +88,10 @@ def test_many_seeds_are_drawn_the_same_way_every_time():
     scores = np.random.default_rng(7).normal(size=(3, 25))
     assert (best_set_p(scores) == best_set_p(scores)).all()
     assert (best_set_p(scores, seed=1) != best_set_p(scores)).any()
+
+
+def test_a_noisy_arm_does_not_hide_a_precise_difference():
+    draw = np.random.default_rng(8)
+    scores = np.array([[1.0], [0.9], [1.0]]) + draw.normal(size=(3, 10)) * [[0.01], [0.01], [5]]
+    p = best_set_p(scores)
+    assert p[1] <= 0.05 < min(p[0], p[2])
