@@ -69,7 +69,7 @@ def train(
     optimiser = torch.optim.Adam(model.parameters(), lr=recipe.rate)
     order = torch.Generator().manual_seed(seed)
     block, sign = prepared.train, 1 if higher_is_better else -1
-    n = len(block.lengths)
+    n = len(block)
     scores: list[float] = []
     losses: list[float] = []
     seconds: list[float] = []
@@ -79,7 +79,7 @@ def train(
         total = 0.0
         for rows in torch.randperm(n, generator=order).split(recipe.batch_size):
             began = time.perf_counter()
-            batch = rows_of(block, rows)
+            batch = block.rows(rows)
             optimiser.zero_grad(set_to_none=True)
             loss = prepared.preprocessing.loss(model(batch.x, batch.lengths), batch)
             loss.backward()
@@ -125,7 +125,7 @@ def predict(model: SequenceModel, block: Block, chunk: int = 512) -> Tensor:
     model.eval()
     parts = [
         model(block.x[i : i + chunk], block.lengths[i : i + chunk])
-        for i in range(0, len(block.lengths), chunk)
+        for i in range(0, len(block), chunk)
     ]
     return torch.cat(parts)
 
@@ -133,9 +133,3 @@ def predict(model: SequenceModel, block: Block, chunk: int = 512) -> Tensor:
 def evaluate(model: SequenceModel, prepared: Prepared, block: Block) -> float:
     """The score of the network on a block, in the metric's own units."""
     return prepared.preprocessing.score(predict(model, block), block)
-
-
-def rows_of(block: Block, rows: Tensor) -> Block:
-    """Some sequences of a block."""
-    counts = None if block.counts is None else block.counts[rows]
-    return Block(block.x[rows], block.lengths[rows], block.y[rows], counts)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scipy.stats import qmc
 
 from throughtime.errors import PlanError
+from throughtime.study.arms import name_of
 from throughtime.study.records import Phase
 
 DEFAULT_ARMS = ("tanh", "relu", "leaky_relu", "elu", "gelu", "softsign", "identity")
@@ -71,7 +72,9 @@ class Plan(_Strict):
 
     Attributes:
         data: source and reading options, as the person gave them.
-        arms: names of the catalogue, or ``name=formula`` for a formula of one's own.
+        asked: what else the person asked for, the budget among it; the same request goes on with
+            this plan.
+        arms: see :func:`throughtime.study.arms.activation_of` for how they are written.
         cells: recurrent cells; each arm is run in each of them.
         reference: the arm that the others are compared with.
         hidden_size, num_layers, bidirectional: the network.
@@ -85,6 +88,7 @@ class Plan(_Strict):
     """
 
     data: dict[str, Any]
+    asked: dict[str, Any] = {}
     arms: tuple[str, ...] = DEFAULT_ARMS
     cells: tuple[Literal["rnn", "gru", "lstm"], ...] = ("rnn",)
     reference: str = "tanh"
@@ -104,7 +108,7 @@ class Plan(_Strict):
 
     @model_validator(mode="after")
     def _sound(self) -> Plan:
-        names = [arm.partition("=")[0].strip() for arm in self.arms]
+        names = [name_of(arm) for arm in self.arms]
         if len(set(names)) != len(names):
             raise ValueError(f"an arm is named twice in {', '.join(names)}")
         if self.reference not in names:
@@ -160,8 +164,17 @@ class Plan(_Strict):
 
     def name(self, arm: str, cell: str) -> str:
         """How an arm is called in tables: with its cell where there are several."""
-        short = arm.partition("=")[0].strip()
-        return short if len(self.cells) == 1 else f"{cell}-{short}"
+        return name_of(arm) if len(self.cells) == 1 else f"{cell}-{name_of(arm)}"
+
+    @property
+    def arm_count(self) -> int:
+        """Arms times cells."""
+        return len(self.arms) * len(self.cells)
+
+    @property
+    def runs(self) -> int:
+        """Networks to be trained in both phases."""
+        return self.arm_count * (self.points * self.tuning_seeds + self.evaluation_seeds)
 
     @property
     def reference_arm(self) -> str:
