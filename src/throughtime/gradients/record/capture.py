@@ -209,7 +209,8 @@ def data_of(sequence: Tensor | PackedSequence) -> Tensor:
 
 
 def _as_given(states: tuple[Tensor, ...]) -> Any:
-    return states if len(states) > 1 else states[0]
+    first, *others = states
+    return states if others else first
 
 
 def _states(hx: Any) -> tuple[Tensor, ...]:

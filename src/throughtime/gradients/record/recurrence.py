@@ -60,6 +60,11 @@ class Recurrence:
         return GATES[self.kind]
 
     @property
+    def main_place(self) -> str:
+        """The block of the state's activation (Elman) or the candidate's: h, n or g."""
+        return {"elman": "h", "gru": "n", "lstm": "g"}[self.kind]
+
+    @property
     def hidden_size(self) -> int:
         """H, the number of units."""
         return self.w_ih.shape[0] // len(self.gates)
@@ -265,6 +270,12 @@ class Linearisation:
             if links is not None and not links[t]:
                 gamma, g = torch.zeros_like(gamma), torch.zeros_like(g)
         return Pulled(total, delta, delta, cells)
+
+    def to(self, dtype: torch.dtype) -> Linearisation:
+        """The same derivative in another precision."""
+        names = ("to_preactivation", "carry", "to_cell", "reset")
+        cast = {n: getattr(self, n).to(dtype) for n in names if getattr(self, n) is not None}
+        return replace(self, recurrence=self.recurrence.to(dtype), **cast)
 
     def push(self, t: int, tangent: Tensor) -> Tensor:
         """J_t applied to tangents of the whole state, (..., B, S): h, or h and c side by side."""

@@ -1,0 +1,68 @@
+"""10. State health: does the state grow along the sequence, and how many dimensions does it use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from throughtime.gradients.measure.series import (
+    Array,
+    by_lag,
+    log,
+    mean,
+    numpy,
+    slope_of,
+    squared_norms,
+)
+from throughtime.gradients.record.record import Record
+
+
+@dataclass(frozen=True)
+class Health:
+    """Size and dimension of the state.
+
+    Attributes:
+        rms: rms of h over units and sequences by step of the run, (T,).
+        growth: slope of ln rms over the second half of the run, per step; 0 is steady.
+        participation: participation ratio (Σκ)²/Σκ² of the state's covariance, 1 to H.
+        dimension: fewest principal directions that hold 99 % of the variance.
+        units: H (P with a projection).
+    """
+
+    rms: Array
+    growth: float
+    participation: float
+    dimension: int
+    units: int
+
+
+def health(record: Record) -> Health:
+    """Growth of the state's norm and its participation ratio.
+
+    Source:
+        D. Krueger and R. Memisevic (ICLR 2016) for norms that grow; the participation ratio as in
+        P. Gao and S. Ganguli (2015).
+    """
+    states, longest = record.run.states, int(record.lengths.max())
+    lagged = by_lag(record, squared_norms(states) / states.shape[-1])
+    backward = np.sqrt(mean(lagged))[:longest]
+    rms = np.sqrt(mean(np.where(record.alive.cpu().numpy(), numpy(squared_norms(states)), np.nan)))
+    rms = rms / np.sqrt(states.shape[-1])
+    recent = log(backward[: max(2, longest // 2)])[::-1]
+    points = numpy(states[record.alive])
+    variances = _variances(points)
+    return Health(
+        rms=rms,
+        growth=slope_of(recent),
+        participation=float(variances.sum() ** 2 / max((variances**2).sum(), 1e-300)),
+        dimension=int((np.cumsum(variances) < 0.99 * variances.sum()).sum()) + 1,
+        units=states.shape[-1],
+    )
+
+
+def _variances(points: Array) -> Array:
+    centred = points - points.mean(0)
+    if not np.isfinite(centred).all():
+        return np.full(points.shape[-1], np.nan)
+    return np.linalg.svd(centred, compute_uv=False) ** 2

@@ -1,0 +1,78 @@
+"""Small tools the measures share: masks, means over sequences, logarithms that keep quiet."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from throughtime.gradients.record.record import Record
+from throughtime.gradients.record.recurrence import run_order
+
+Array = np.ndarray
+
+
+def numpy(tensor: Tensor) -> Array:
+    """The tensor as float64 NumPy on the CPU, so that squares of small gradients do not vanish."""
+    return tensor.detach().cpu().double().numpy()
+
+
+def squared_norms(tensor: Tensor) -> Tensor:
+    """‖·‖² over the last axis in float64."""
+    return tensor.double().square().sum(-1)
+
+
+def by_time(record: Record, per_step: Tensor) -> Array:
+    """A (T, B) tensor in run order as NumPy in the order of time, NaN on padding."""
+    timed = run_order(per_step.unsqueeze(-1), record.lengths, record.reverse).squeeze(-1)
+    values = numpy(timed).copy()
+    values[~record.alive.cpu().numpy()] = np.nan
+    return values
+
+
+def by_lag(record: Record, per_step: Tensor) -> Array:
+    """A (T, B) tensor in run order as NumPy by lag: row k holds k steps before the last one run.
+
+    Of T + 1 rows the first is the initial state.
+    """
+    values = numpy(per_step)
+    rows = len(values)
+    lengths = record.lengths.cpu().numpy() + rows - len(record.alive)
+    source = lengths[None, :] - 1 - np.arange(rows)[:, None]
+    found = np.take_along_axis(values, np.maximum(source, 0), axis=0)
+    return np.where(source >= 0, found, np.nan)
+
+
+def mean(values: Array) -> Array:
+    """Mean over sequences, NaN where there is none."""
+    counts = (~np.isnan(values)).sum(-1)
+    totals = np.nansum(values, axis=-1)
+    return np.where(counts, totals / np.maximum(counts, 1), np.nan)
+
+
+def quantile(values: Array, q: float) -> Array:
+    """Quantile over sequences, NaN where there is none."""
+    kept = ~np.isnan(values).all(-1)
+    found = np.full(values.shape[0], np.nan)
+    if kept.any():
+        found[kept] = np.nanquantile(values[kept], q, axis=-1)
+    return found
+
+
+def log(values: Array) -> Array:
+    """Natural logarithm; -inf for 0 without a warning."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(values)
+
+
+def ratio(above: Array, below: Array) -> Array:
+    """Quotient; NaN where the denominator is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(below > 0, above / below, np.nan)
+
+
+def slope_of(values: Array) -> float:
+    """Slope per index of the least-squares line through the finite values; NaN for fewer than 2."""
+    index = np.arange(len(values))[np.isfinite(values)]
+    if len(index) < 2:
+        return float("nan")
+    return float(np.polyfit(index, values[index], 1)[0])

@@ -1,0 +1,152 @@
+"""5. Transport: how far back the network could learn, whatever the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from throughtime.gradients.measure.series import Array, by_lag, log, mean, slope_of
+from throughtime.gradients.record.record import Record
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % bootstrap interval over sequences."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Transport:
+    """ρ(k) = ‖∂h_t/∂h_{t-k}‖_F / √H, t the last step of each sequence.
+
+    Attributes:
+        rho: root mean square over sequences, (T+1,); index is the lag k, and k = length of a
+            sequence is its initial state.
+        log_mean: exp of the mean of ln ρ over the sequences where it is not 0.
+        zero: share of sequences where ρ(k) is exactly 0.
+        rho_cell: the same from c_{t-k} to h_t, LSTM only.
+        decay_time: -1 / slope of ln ρ, steps per factor e; infinite where ρ does not fall.
+        half_life: decay_time · ln 2.
+        horizon: the largest k with ρ(k) ≥ epsilon.
+        epsilon: what counts as arriving.
+        per_sequence: ρ(k) of each sequence, (T+1, B), NaN beyond its initial state.
+        censored: the horizon is the length of the longest sequence: it may lie beyond.
+    """
+
+    rho: Array
+    log_mean: Array
+    zero: Array
+    rho_cell: Array | None
+    decay_time: Estimate
+    half_life: Estimate
+    horizon: Estimate
+    epsilon: float
+    per_sequence: Array
+    censored: bool
+
+
+def transport(
+    record: Record,
+    *,
+    probes: int | None = 8,
+    epsilon: float = 1e-3,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Transport:
+    """How much of a perturbation of h_{t-k} is left in h_t, from random cotangents sent back.
+
+    E_v ‖(∂h_t/∂h_{t-k})ᵀ v‖² = ‖∂h_t/∂h_{t-k}‖_F² for v ~ N(0, I), so a few v are enough. A mean
+    square is ruled by the sequences that let most through and a mean logarithm hides those that
+    let nothing through: both and the share of zeros are given.
+
+    Args:
+        record: one layer and direction.
+        probes: how many v; None takes the whole basis, exact and H times as dear.
+        epsilon: threshold of the horizon.
+        resamples: bootstrap resamples of the sequences.
+        seed: of the probes and the bootstrap; the global generators are left alone.
+
+    Source:
+        S. Hochreiter (1991) and Y. Bengio et al. (1994) for the product of Jacobians; the random
+        estimate is Hutchinson's (1990).
+    """
+    squares, cell_squares = _sent_back(record, probes, seed)
+    rho = np.sqrt(by_lag(record, squares))
+    draws = np.random.default_rng(seed).integers(0, rho.shape[1], (resamples, rho.shape[1]))
+    curves = np.stack([_rms(rho), *(_rms(rho[:, rows]) for rows in draws)])
+    decay = np.array([_decay_time(curve) for curve in curves])
+    reach = np.array([_horizon(curve, epsilon) for curve in curves], dtype=float)
+    longest = int(record.lengths.max())
+    with np.errstate(divide="ignore"):
+        log_mean = np.exp(mean(np.where(rho > 0, log(rho), np.nan)))
+    return Transport(
+        rho=curves[0],
+        log_mean=log_mean,
+        zero=mean(np.where(np.isnan(rho), np.nan, rho == 0)),
+        rho_cell=None if cell_squares is None else _rms(np.sqrt(by_lag(record, cell_squares))),
+        decay_time=_estimate(decay),
+        half_life=_estimate(decay * np.log(2)),
+        horizon=_estimate(reach),
+        epsilon=epsilon,
+        per_sequence=rho,
+        censored=bool(reach[0] >= longest),
+    )
+
+
+@torch.no_grad()
+def _sent_back(record: Record, probes: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Mean square over probes of what arrives at h_t and c_t, over H, (T+1, B), h_0 first."""
+    linear, (T, B), P = record.run.linear, record.alive.shape, record.recurrence.output_size
+    like = record.run.states
+    if probes is None:
+        v = torch.eye(P, dtype=like.dtype, device=like.device).unsqueeze(1).expand(P, B, P)
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        v = torch.randn(probes, B, P, generator=generator).to(like)
+    scale = P if probes is None else P * probes
+    lstm = record.recurrence.kind == "lstm"
+    H = record.recurrence.hidden_size
+    g, gamma = torch.zeros_like(v), like.new_zeros(len(v), B, H) if lstm else None
+    at_state = like.new_zeros(T + 1, B, dtype=torch.float64)
+    at_cell = torch.zeros_like(at_state) if lstm else None
+    last = record.lengths - 1
+    for t in reversed(range(T)):
+        g = g + v * (last == t).unsqueeze(-1)
+        at_state[t + 1] = g.double().square().sum((0, 2)) / scale
+        before = linear.at_cell(t, g, gamma)
+        if at_cell is not None and before is not None:
+            at_cell[t + 1] = before.double().square().sum((0, 2)) / scale
+        _, g, gamma = linear.back(t, g, before)
+    at_state[0] = g.double().square().sum((0, 2)) / scale
+    if at_cell is not None and gamma is not None:
+        at_cell[0] = gamma.double().square().sum((0, 2)) / scale
+    return at_state, at_cell
+
+
+def _rms(rho: Array) -> Array:
+    return np.sqrt(mean(rho**2))
+
+
+def _decay_time(curve: Array) -> float:
+    """-1 / slope of ln ρ over the lags at which anything arrives; infinite where it grows."""
+    slope = slope_of(log(np.where(curve > 0, curve, np.nan)))
+    return -1 / slope if slope < 0 else float("inf")
+
+
+def _horizon(curve: Array, epsilon: float) -> int:
+    arrives = np.flatnonzero(curve >= epsilon)
+    return int(arrives[-1]) if len(arrives) else 0
+
+
+def _estimate(draws: Array) -> Estimate:
+    first, rest = draws[0], draws[1:]
+    if not len(rest):
+        return Estimate(float(first), float("nan"), float("nan"))
+    low, high = np.quantile(rest, [0.025, 0.975], method="inverted_cdf")
+    return Estimate(float(first), float(low), float(high))

@@ -1,0 +1,119 @@
+"""12. The health of the update: its size, its noise, clipping, underflow, truncation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from throughtime.gradients.measure.series import Array, by_lag, by_time, mean, numpy
+from throughtime.gradients.record.record import Record
+from throughtime.gradients.record.recurrence import run_order
+
+
+def update_ratio(before: Tensor, after: Tensor) -> float:
+    """log10 of rms(update) / rms(weight): about -3 in a healthy run, -inf for no update.
+
+    Source:
+        A. Karpathy, makemore part 3.
+    """
+    moved, size = (after - before).double().norm(), before.double().norm()
+    return float(torch.log10(moved / size)) if size > 0 else float("nan")
+
+
+def signal_to_noise(record: Record) -> Array:
+    """‖mean_n g_t‖² / mean_n ‖g_t - mean‖² by time, (T,); NaN for fewer than two sequences.
+
+    How far the sequences of a batch agree about the gradient of each step.
+
+    Source:
+        The gradient signal-to-noise ratio of J. Liu et al. (ICLR 2020), a step at a time.
+    """
+    total = run_order(record.run.pulled.total.double(), record.lengths, record.reverse)
+    alive = record.alive.unsqueeze(-1)
+    count = alive.sum(1).clamp_min(1)
+    centre = torch.where(alive, total, 0.0).sum(1) / count
+    spread = torch.where(alive, total - centre.unsqueeze(1), 0.0).square().sum((1, 2))
+    signal = centre.square().sum(-1)
+    snr = numpy(signal / (spread / count.squeeze(-1)))
+    return np.where(numpy(count.squeeze(-1)) > 1, snr, np.nan)
+
+
+@dataclass(frozen=True)
+class Underflow:
+    """Shares of the entries of δ over valid steps and units.
+
+    Attributes:
+        zero: exactly 0.
+        subnormal: not 0 and below the smallest normal number of the precision.
+        by_time: ``zero`` and ``subnormal`` together by time, (T,).
+    """
+
+    zero: float
+    subnormal: float
+    by_time: Array
+
+
+def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
+    """How much of δ is lost to the precision.
+
+    Args:
+        record: one layer and direction.
+        dtype: whose smallest normal number counts; by default the record's own.
+
+    Source:
+        P. Micikevicius et al., Mixed precision training (ICLR 2018).
+    """
+    delta = record.run.pulled.delta
+    tiny = torch.finfo(dtype or delta.dtype).tiny
+    lost = by_time(record, (delta.abs() < tiny).double().mean(-1))
+    zero = by_time(record, (delta == 0).double().mean(-1))
+    return Underflow(
+        zero=float(np.nanmean(zero)),
+        subnormal=float(np.nanmean(lost) - np.nanmean(zero)),
+        by_time=mean(lost),
+    )
+
+
+def truncation(record: Record, window: int) -> float:
+    """Share of the signal that truncated back-propagation of ``window`` steps would cut off.
+
+    Σ_{k ≥ window} rms ‖∂ℓ/∂h_{T-k}‖ / Σ_k, k counted back from the last step of each sequence.
+
+    Source:
+        R. Williams and J. Peng (1990) for truncation; C. Tallec and Y. Ollivier (2017) for its
+        bias.
+    """
+    squares = by_lag(record, record.run.pulled.total.double().square().sum(-1))
+    sizes = np.nan_to_num(np.sqrt(mean(squares)))
+    return float(sizes[window:].sum() / sizes.sum()) if sizes.sum() else float("nan")
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """What clipping did over the steps looked at.
+
+    Attributes:
+        share: share of steps at which the gradient was made smaller.
+        factor: median factor of those steps; 1 where there is none.
+        steps: steps looked at.
+    """
+
+    share: float
+    factor: float
+    steps: int
+
+
+def clipping(factors: Iterable[float]) -> Clipping:
+    """Share of clipped steps and their median factor, from ‖gradient used‖ / ‖gradient found‖.
+
+    Source:
+        R. Pascanu, T. Mikolov, Y. Bengio (ICML 2013).
+    """
+    given = np.array([f for f in factors if np.isfinite(f)])
+    clipped = given[given < 1 - 1e-4]
+    factor = float(np.median(clipped)) if len(clipped) else 1.0
+    return Clipping(len(clipped) / max(len(given), 1), factor, len(given))

@@ -1,0 +1,524 @@
+"""Every measure against a known answer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import throughtime.cells as cells
+import throughtime.nn as ours
+from throughtime.errors import TraceError
+from throughtime.gradients import measure, trace
+
+T, B, H = 12, 5, 6
+LENGTHS = [12, 7, 1, 9, 12]
+MAKE = {
+    "RNN": lambda **k: nn.RNN(3, H, **k),
+    "leaky": lambda **k: ours.RNN(3, H, nonlinearity="elu", leak=0.4, **k),
+    "GRU": lambda **k: nn.GRU(3, H, **k),
+    "LSTM": lambda **k: nn.LSTM(3, H, **k),
+    "projected": lambda **k: nn.LSTM(3, H, proj_size=4, **k),
+}
+
+
+def traced(module, x=None, loss=lambda y: y.sin().sum(), lengths=None):
+    x = torch.randn(T, B, 3, dtype=torch.float64) if x is None else x
+
+    def loss_fn(m, x):
+        if lengths is None:
+            return loss(m(x)[0])
+        packed = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+        return loss(m(packed)[0].data)
+
+    return trace(module, x, loss_fn).records
+
+
+@pytest.fixture(params=MAKE)
+def module(request):
+    return MAKE[request.param](dtype=torch.float64)
+
+
+def linear(weight, T=200, B=3):
+    """A linear Elman layer on a trajectory of zeros."""
+    layer = ours.RNN(1, len(weight), nonlinearity="identity", bias=False, dtype=torch.float64)
+    layer.weight_hh_l0.data.copy_(weight)
+    x = torch.zeros(T, B, 1, dtype=torch.float64)
+    return traced(layer, x)["l0"]
+
+
+def orthogonal(n):
+    return nn.init.orthogonal_(torch.empty(n, n, dtype=torch.float64))
+
+
+# 1
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_signal(reverse):
+    module = nn.GRU(3, H, bidirectional=True, dtype=torch.float64)
+    record = traced(module, lengths=LENGTHS)["l0_reverse" if reverse else "l0"]
+    found, norms = measure.signal(record), record.total.norm(dim=-1)
+    for t in range(T):
+        alive = [b for b in range(B) if t < LENGTHS[b]]
+        assert found.sequences[t] == len(alive)
+        expected = norms[t, alive].square().mean().sqrt()
+        assert found.total[t] == pytest.approx(expected.item(), rel=1e-12)
+        assert found.total_low[t] <= expected <= found.total_high[t] or len(alive) == 2
+    lagged = measure.signal(record, align="lag")
+    ends = [(0 if reverse else n - 1) for n in LENGTHS]
+    last = norms[ends, range(B)].square().mean().sqrt()
+    assert lagged.total[0] == pytest.approx(last.item(), rel=1e-12)
+    assert lagged.sequences.tolist() == [sum(n > k for n in LENGTHS) for k in range(T)]
+
+
+def test_signal_counts_exact_zeros():
+    record = traced(nn.RNN(3, H, dtype=torch.float64), loss=lambda y: y[-1, :2].sin().sum())["l0"]
+    found = measure.signal(record)
+    np.testing.assert_allclose(found.total_zero, 3 / 5)
+    assert found.injected_zero[:-1].tolist() == [1.0] * (T - 1)
+
+
+# 2
+
+
+def test_split_of_elman_adds_up():
+    record = traced(nn.RNN(3, H, dtype=torch.float64), lengths=LENGTHS)["l0"]
+    found = measure.split(record)
+    np.testing.assert_allclose(found.total[1:], (found.slope + found.weights)[1:], rtol=1e-12)
+    t, alive = 4, [b for b in range(B) if LENGTHS[b] > 4]
+    g, d, w = record.total[t, alive], record.slope[t, alive], record.recurrence.w_hh
+    assert found.slope[t] == pytest.approx(((d * g).norm() / g.norm()).log().item(), rel=1e-12)
+    assert found.weights[t] == pytest.approx((((d * g) @ w).norm() / (d * g).norm()).log().item())
+    assert math.isnan(found.total[0])
+    np.testing.assert_allclose(found.paths["h"][1:], 1, rtol=1e-12)
+
+
+def test_split_of_what_arrives_is_all_that_arrives(module):
+    """Undo the injection at t-1: what is left is what came through time."""
+    record = traced(module)["l0"]
+    found, run = measure.split(record), record.run
+    if record.recurrence.kind == "lstm":
+        here, w_hr = run.injected, record.recurrence.w_hr
+        outside = (here if w_hr is None else here @ w_hr) * run.linear.to_cell
+        source, arrived = run.pulled.cell, run.pulled.cell - outside
+    else:
+        source, arrived = run.pulled.total, run.pulled.total - run.injected
+    expected = (arrived[:-1].norm(dim=(1, 2)) / source[1:].norm(dim=(1, 2))).log()
+    np.testing.assert_allclose(found.total[1:], expected, rtol=1e-9)
+    np.testing.assert_allclose(sum(found.paths.values())[1:], 1, rtol=1e-12)
+    assert ("carry" in found.paths) == (type(module) is not nn.RNN)
+
+
+# 3
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_budget_adds_up_to_one(module, lengths):
+    if lengths and not isinstance(module, nn.RNNBase):
+        lengths = None
+    record = traced(module, lengths=lengths)["l0"]
+    found = measure.budget(record)
+    assert abs(found.share.sum() - 1) < 1e-10
+    assert abs(found.by_lag.sum() - 1) < 1e-10
+    hidden, previous = record.run.pulled.hidden, record.run.orbit.previous
+    steps = torch.einsum("tbg,tbh->tgh", hidden, previous)
+    whole = steps.sum(0)
+    torch.testing.assert_close(whole, record.weight_gradient)
+    expected = (steps * whole).sum((1, 2)) / whole.square().sum()
+    np.testing.assert_allclose(found.share, expected, rtol=1e-9, atol=1e-12)
+    assert found.cancellation == pytest.approx((whole.norm() / steps.norm(dim=(1, 2)).sum()).item())
+    cumulative = np.cumsum(found.by_lag)
+    assert (np.abs(cumulative[found.last_steps - 1 :] - 1) <= 0.1).all()
+
+
+def test_budget_of_a_single_step():
+    found = measure.budget(
+        traced(nn.RNN(3, H, dtype=torch.float64), torch.randn(1, 2, 3).double())["l0"]
+    )
+    assert np.isnan(found.share).all()
+    assert found.last_steps == 1
+
+
+# 4
+
+
+def test_lag_map_itemises(module):
+    x = torch.randn(T, B, 3, dtype=torch.float64)
+    record = traced(module, x)["l0"]
+    found = measure.lag_map(record, steps=[3, 7])
+    for row, step in zip(found.norm, (3, 7), strict=True):
+        only = traced(module, x, loss=lambda y, s=step: y[s].sin().sum())["l0"]
+        np.testing.assert_allclose(row, measure.signal(only).total, rtol=1e-9)
+        assert not row[step + 1 :].any()
+    assert found.profile[0] == pytest.approx(np.mean([found.norm[0, 3], found.norm[1, 7]]))
+    with pytest.raises(TraceError, match="no step 12"):
+        measure.lag_map(record, steps=[12])
+
+
+def test_lag_map_finds_where_the_loss_is():
+    record = traced(nn.LSTM(3, H, dtype=torch.float64), loss=lambda y: y[[2, 9]].sum())["l0"]
+    assert measure.lag_map(record).steps == (2, 9)
+
+
+# 5
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_transport_is_the_norm_of_the_product_of_jacobians(module, lengths):
+    if lengths and not isinstance(module, nn.RNNBase):
+        lengths = None
+    record = traced(module, lengths=lengths)["l0"]
+    exact = measure.transport(record, probes=None, resamples=20)
+    r, P = record.recurrence, record.recurrence.output_size
+    expected, cell = np.full((2, T + 1, B), np.nan)
+    for b, n in enumerate(lengths or [T] * B):
+        product = torch.eye(r.state_size, dtype=torch.float64)
+        for k in range(n + 1):
+            expected[k, b] = (product[:P, :P].square().sum() / P).item()
+            last = n - 1 - k
+            if r.kind == "lstm":
+                # c_t reaches h_t within the step, which the Jacobian between states leaves out
+                through = product[:P, P:]
+                if last >= 0:
+                    write = torch.diag(record.run.linear.to_cell[last, b])
+                    write = write if r.w_hr is None else r.w_hr @ write
+                    through = through + product[:P, :P] @ write
+                cell[k, b] = (through.square().sum() / P).item()
+            product = product @ record.run.linear.jacobian(max(last, 0))[b]
+    np.testing.assert_allclose(exact.rho, np.sqrt(np.nanmean(expected, axis=1)), rtol=1e-9)
+    if r.kind == "lstm":
+        np.testing.assert_allclose(exact.rho_cell, np.sqrt(np.nanmean(cell, axis=1)), rtol=1e-9)
+    drawn = measure.transport(record, probes=400, resamples=20)
+    np.testing.assert_allclose(drawn.rho, exact.rho, rtol=0.25)
+
+
+def test_decay_time_and_horizon_of_a_known_network():
+    found = measure.transport(linear(0.9 * orthogonal(8), T=100), probes=None, resamples=50)
+    assert found.rho[10] == pytest.approx(0.9**10)
+    assert found.decay_time.value == pytest.approx(-1 / math.log(0.9))
+    assert found.half_life.value == pytest.approx(-math.log(2) / math.log(0.9))
+    assert found.horizon.value == math.floor(math.log(1e-3) / math.log(0.9))
+    assert found.decay_time.low == pytest.approx(found.decay_time.high)
+    assert not found.censored
+    kept = measure.transport(linear(orthogonal(8), T=50), resamples=10)
+    assert kept.censored and kept.horizon.value == 50
+
+
+# 6
+
+
+def one_step_of(record, t, b):
+    """J_t by autograd through the reference cell."""
+    r, run = record.recurrence, record.run
+    weights = (r.w_ih, r.w_hh, r.b_ih, r.b_hh)
+    x, h = run.x[t : t + 1, b : b + 1], run.orbit.previous[t, b]
+
+    def step(state):
+        h, c = state.split([r.output_size, len(state) - r.output_size])
+        h, c = h[None], c[None]
+        if r.kind == "elman":
+            return cells.elman(x, h, *weights, r.phi.value, leak=r.leak)[1][0]
+        if r.kind == "gru":
+            return cells.gru(x, h, *weights, r.phi.value, r.phi_gate.value)[1][0]
+        places = r.phi.value, r.phi_gate.value, r.phi_output.value
+        _, h, c = cells.lstm(x, h, c, *weights, *places, w_hr=r.w_hr)
+        return torch.cat([h[0], c[0]])
+
+    state = h if r.kind != "lstm" else torch.cat([h, run.orbit.previous_cell[t, b]])
+    return torch.autograd.functional.jacobian(step, state)
+
+
+def test_jacobian_of_the_whole_state(module):
+    record = traced(module)["l0"]
+    for t, b in ((0, 0), (5, 2)):
+        found = record.run.linear.jacobian(t)[b]
+        torch.testing.assert_close(found, one_step_of(record, t, b), rtol=1e-10, atol=1e-12)
+
+
+def test_exponents_of_a_linear_network_are_the_eigenvalues():
+    weight = torch.randn(5, 5, dtype=torch.float64) / 2
+    expected = np.sort(np.log(torch.linalg.eigvals(weight).abs().numpy()))[::-1]
+    found = measure.lyapunov(linear(weight, T=4000, B=1), transient=400)
+    np.testing.assert_allclose(found.exponents, expected, atol=5e-3)
+    assert found.steps == 3600
+
+
+def test_exponents_add_up_to_the_mean_log_determinant(module):
+    record = traced(module, torch.randn(40, 3, 3, dtype=torch.float64))["l0"]
+    found = measure.lyapunov(record, transient=0)
+    dets = [record.run.linear.jacobian(t).det().abs().log().mean().item() for t in range(40)]
+    assert found.exponents.sum() == pytest.approx(np.mean(dets), rel=1e-8)
+    few = measure.lyapunov(record, k=2, transient=0)
+    assert len(few.exponents) == 2
+
+
+def test_exponents_of_an_orthogonal_network_are_zero():
+    found = measure.lyapunov(linear(orthogonal(6)))
+    np.testing.assert_allclose(found.exponents, 0, atol=1e-12)
+    np.testing.assert_allclose(found.error, 0, atol=1e-12)
+
+
+def test_henon_map():
+    point = torch.zeros(2, dtype=torch.float64)
+    orbit = []
+    for _ in range(22_000):
+        x, y = point
+        orbit.append(x)
+        point = torch.stack([1 - 1.4 * x**2 + y, 0.3 * x])
+
+    def push(t, q):
+        jacobian = torch.tensor([[-2.8 * orbit[t], 1.0], [0.3, 0.0]], dtype=torch.float64)
+        return jacobian @ q
+
+    found = measure.lyapunov_of(push, steps=len(orbit), size=2, transient=1000)
+    np.testing.assert_allclose(found.exponents, [0.419, -1.623], rtol=0.02)
+    assert found.exponents.sum() == pytest.approx(math.log(0.3))
+    assert found.dimension == pytest.approx(1.258, rel=0.01)
+    assert found.error[0] < 0.01
+
+
+@pytest.mark.parametrize("forget", [0.5, 0.97])
+def test_lstm_without_recurrent_weights_keeps_its_cell(forget):
+    """The H x H shortcut, which holds c fixed, would give -inf throughout."""
+    layer = nn.LSTM(3, H, dtype=torch.float64)
+    layer.weight_hh_l0.data.zero_()
+    layer.weight_ih_l0.data[H : 2 * H] = 0
+    layer.bias_ih_l0.data[H : 2 * H] = math.log(forget / (1 - forget))
+    layer.bias_hh_l0.data[H : 2 * H] = 0
+    found = measure.lyapunov(traced(layer, torch.randn(60, 2, 3, dtype=torch.float64))["l0"])
+    finite = found.exponents[np.isfinite(found.exponents)]
+    assert len(finite) == H
+    np.testing.assert_allclose(finite, math.log(forget), atol=0.02)
+
+
+def test_exponents_with_sequences_of_different_lengths():
+    record = traced(nn.GRU(3, H, dtype=torch.float64), lengths=LENGTHS)["l0"]
+    assert np.isfinite(measure.lyapunov(record).exponents).all()
+    with pytest.raises(TraceError, match="longest sequence has 12"):
+        measure.lyapunov(record, transient=12)
+
+
+def test_kaplan_yorke():
+    assert measure.kaplan_yorke(np.array([-0.1, -1.0])) == 0
+    assert measure.kaplan_yorke(np.array([0.9, 0.0, -14.57])) == pytest.approx(2 + 0.9 / 14.57)
+    assert math.isnan(measure.kaplan_yorke(np.array([0.5])))
+
+
+# 7
+
+
+def test_one_step_law(module):
+    record = traced(module)["l0"]
+    found = measure.one_step(record, count=3, sequences=2)
+    assert found.steps == (0, 6, 11) or found.steps == (0, 5, 11)
+    j = torch.stack([record.run.linear.jacobian(t)[b] for t in found.steps for b in range(2)])
+    np.testing.assert_allclose(
+        found.singular_values, torch.linalg.svdvals(j), rtol=1e-9, atol=1e-12
+    )
+    assert found.gain.mean() == pytest.approx((j.square().sum((1, 2)) / j.shape[-1]).mean().item())
+    if type(module) is nn.RNN:
+        whole = torch.stack([record.run.linear.jacobian(t) for t in range(T)])
+        np.testing.assert_allclose(found.chi, whole.square().sum((2, 3)).mean(1) / H, rtol=1e-10)
+
+
+def test_non_normality():
+    assert measure.one_step(linear(orthogonal(6))).non_normality < 1e-6
+    shift = torch.diag(torch.ones(5, dtype=torch.float64), 1) * 3
+    found = measure.one_step(linear(shift))
+    assert found.non_normality == pytest.approx(1)
+    assert found.weight_radius < 1e-2 and found.weight_peak == pytest.approx(3**5)
+
+
+# 8
+
+
+def test_census_of_a_network_built_by_hand():
+    """One unit dead, one latched off by its own state, one always on, one switched by the input."""
+    layer = ours.RNN(1, 4, nonlinearity="relu", bias=True, dtype=torch.float64)
+    for p in layer.parameters():
+        p.data.zero_()
+    dead, latched, on, switched = range(4)
+    layer.bias_ih_l0.data[dead] = -10
+    layer.bias_ih_l0.data[on] = 10
+    layer.weight_ih_l0.data[switched] = 1
+    layer.weight_hh_l0.data[latched, latched] = 1
+    layer.bias_hh_l0.data[latched] = -0.3
+    h0 = torch.zeros(1, 3, 4, dtype=torch.float64)
+    h0[..., latched] = 1.0
+    x = torch.tensor([1.0, -1, 1, -1, 1, -1, 1, -1], dtype=torch.float64)[:, None, None].expand(
+        8, 3, 1
+    )
+    record = trace(layer, x, lambda m, x: m(x, h0)[0].sum()).records["l0"]
+    found = measure.census(record)
+    assert found.label == ("never_on", "latched", "always_on", "ordinary")
+    assert found.on.tolist() == [0, 3 / 8, 1, 1 / 2]
+    assert found.shares == {"never_on": 0.25, "latched": 0.25, "always_on": 0.25, "ordinary": 0.25}
+    assert found.saturated_low[dead] == 1 and found.gradient[dead] == 0
+    assert measure.census([record, record]).sequences == 6
+
+
+def test_census_over_a_data_set_wakes_a_unit_that_one_batch_does_not():
+    layer = ours.RNN(1, 2, nonlinearity="relu", bias=False, dtype=torch.float64)
+    layer.weight_hh_l0.data.zero_()
+    layer.weight_ih_l0.data.copy_(torch.tensor([[1.0], [-1.0]]))
+    quiet, loud = (
+        traced(layer, x.expand(6, 2, 1))["l0"]
+        for x in (torch.ones(1).double(), -torch.ones(1).double())
+    )
+    assert measure.census(quiet).label == ("always_on", "never_on")
+    assert measure.census([quiet, loud]).label == ("sequence_dead", "sequence_dead")
+
+
+def test_census_of_saturation_and_of_units_nobody_reads():
+    layer = nn.RNN(1, 3, dtype=torch.float64)
+    layer.weight_hh_l0.data.zero_()
+    layer.weight_ih_l0.data.fill_(0.1)
+    layer.bias_ih_l0.data.copy_(torch.tensor([20.0, -20.0, 0.0]))
+    x = torch.randn(9, 2, 1, dtype=torch.float64)
+    record = traced(layer, x, loss=lambda y: y[..., :2].sum())["l0"]
+    found = measure.census(record)
+    assert found.label == ("never_on", "never_on", "gradient_dead")
+    assert (found.saturated_high[0], found.saturated_low[1]) == (1, 1)
+    leaky = ours.RNN(1, 3, nonlinearity="leaky_relu", dtype=torch.float64)
+    leaky.bias_ih_l0.data.fill_(-10)
+    assert "never_on" not in measure.census(traced(leaky, x)["l0"]).shares
+
+
+def test_census_of_gates():
+    layer = nn.LSTM(1, 2, dtype=torch.float64)
+    layer.bias_ih_l0.data[2:4] = 30
+    record = traced(layer, torch.randn(9, 2, 1, dtype=torch.float64))["l0"]
+    assert measure.census(record, "f").saturated_high.tolist() == [1, 1]
+    assert measure.census(record, "c").place == "c"
+    with pytest.raises(TraceError, match="It has: i, f, g, o, c"):
+        measure.census(record, "z")
+    with pytest.raises(TraceError, match="no record"):
+        measure.census([])
+
+
+# 9
+
+
+def test_usage(module):
+    record = traced(module)["l0"]
+    found = measure.usage(record)
+    assert sum(found.zones.values()) == pytest.approx(1)
+    width = np.diff(found.edges)
+    assert (found.density * width).sum() == pytest.approx(1, abs=1e-6)
+    slope = record.gate_block(record.slope, found.place)
+    assert found.rms_slope == pytest.approx(slope.square().mean().sqrt().item())
+    assert ((found.linearity > 0.5) & (found.linearity <= 1 + 1e-12)).all()
+
+
+def test_usage_of_an_identity_is_linear():
+    layer = ours.RNN(3, H, nonlinearity="identity", dtype=torch.float64)
+    found = measure.usage(traced(layer)["l0"])
+    np.testing.assert_allclose(found.linearity, 1)
+    assert found.zones["steep"] == 1
+
+
+# 10
+
+
+def test_state_growth():
+    layer = ours.RNN(1, 4, nonlinearity="identity", bias=False, dtype=torch.float64)
+    layer.weight_hh_l0.data.copy_(1.1 * torch.eye(4, dtype=torch.float64))
+    h0 = torch.ones(1, 2, 4, dtype=torch.float64)
+    x = torch.zeros(30, 2, 1, dtype=torch.float64)
+    found = measure.health(trace(layer, x, lambda m, x: m(x, h0)[0].sum()).records["l0"])
+    assert found.growth == pytest.approx(math.log(1.1))
+    np.testing.assert_allclose(found.rms, 1.1 ** np.arange(1, 31))
+    assert found.dimension == 1 and found.participation == pytest.approx(1)
+
+
+def test_participation_ratio():
+    layer = ours.RNN(4, 4, nonlinearity="identity", bias=False, dtype=torch.float64)
+    layer.weight_hh_l0.data.zero_()
+    layer.weight_ih_l0.data.copy_(torch.eye(4))
+    found = measure.health(traced(layer, torch.randn(500, 4, 4, dtype=torch.float64))["l0"])
+    assert found.participation == pytest.approx(4, rel=0.02)
+    assert found.dimension == found.units == 4
+
+
+# 11
+
+
+def test_gate_time_scales():
+    layer = nn.LSTM(1, 2, dtype=torch.float64)
+    for p in layer.parameters():
+        p.data.zero_()
+    layer.bias_ih_l0.data[2:4] = torch.tensor([math.log(0.95 / 0.05), math.log(0.05 / 0.95)])
+    found = measure.gates(traced(layer, torch.randn(20, 2, 1, dtype=torch.float64))["l0"])
+    np.testing.assert_allclose(found.time_scale, [-1 / math.log(0.95), -1 / math.log(0.05)])
+    assert found.open["f"].tolist() == [1, 0] and found.closed["f"].tolist() == [0, 1]
+    assert found.length == 20
+    with pytest.raises(TraceError, match="no gates"):
+        measure.gates(traced(nn.RNN(3, H, dtype=torch.float64))["l0"])
+
+
+# 12
+
+
+def test_update_ratio():
+    before = torch.randn(5, 5)
+    assert measure.update_ratio(before, before * 1.001) == pytest.approx(-3, abs=1e-3)
+    assert measure.update_ratio(before, before) == -math.inf
+
+
+def test_signal_to_noise():
+    layer, x = nn.RNN(3, H, dtype=torch.float64), torch.randn(T, 1, 3, dtype=torch.float64)
+    same = measure.signal_to_noise(traced(layer, x.expand(T, 4, 3))["l0"])
+    assert (same > 1e20).all()
+    record = traced(layer, torch.randn(T, B, 3, dtype=torch.float64))["l0"]
+    g = record.total[3]
+    expected = g.mean(0).square().sum() / (g - g.mean(0)).square().sum(-1).mean()
+    assert measure.signal_to_noise(record)[3] == pytest.approx(expected.item())
+    assert np.isnan(measure.signal_to_noise(traced(layer, x)["l0"])).all()
+
+
+def test_underflow():
+    layer = nn.RNN(3, H)
+    layer.weight_hh_l0.data.mul_(0.01)
+    x = torch.randn(60, 4, 3)
+    found = measure.underflow(traced(layer, x, loss=lambda y: y[-1].sum())["l0"])
+    assert found.zero > 0.5 and found.subnormal > 0
+    assert found.by_time[0] == 1 and found.by_time[-1] == 0
+
+
+def test_truncation():
+    record = traced(nn.RNN(3, H, dtype=torch.float64), loss=lambda y: y[-1].sum())["l0"]
+    sizes = measure.signal(record).total[::-1]
+    assert measure.truncation(record, 4) == pytest.approx(sizes[4:].sum() / sizes.sum())
+    assert measure.truncation(record, T) == 0
+
+
+def test_clipping():
+    found = measure.clipping([1.0, 0.5, 1.0, 0.1, math.nan])
+    assert (found.share, found.factor, found.steps) == (0.5, pytest.approx(0.3), 4)
+
+
+# 13
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_counterfactual_is_the_network_with_that_activation(name):
+    """With a loss linear in the outputs the same gradient is injected, so the forecast is exact."""
+    place = "nonlinearity" if name == "RNN" else "activation"
+    one, two = (
+        getattr(ours, name)(3, H, dtype=torch.float64, **{place: phi}) for phi in ("tanh", "elu")
+    )
+    two.load_state_dict(one.state_dict())
+    x = torch.randn(T, B, 3, dtype=torch.float64)
+    was, expected = (traced(m, x, loss=lambda y: y[-1].sum())["l0"] for m in (one, two))
+    found = measure.counterfactual(was, "elu")
+    assert found.key == "l0 (elu)"
+    torch.testing.assert_close(found.total, expected.total)
+    torch.testing.assert_close(found.state, expected.state)
+    assert not torch.allclose(found.total, was.total)
+    for one_measure in (measure.signal, measure.transport, measure.census):
+        one_measure(found)
