@@ -1,10 +1,20 @@
 """The catalogue: a line of mathematics an activation, where it comes from and when to use it."""
 
-from throughtime.activations.formula import Activation as A
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from throughtime.activations.formula import Activation
 
 INF = float("inf")
 
-CATALOGUE = (
+
+def A(name: str, formula: str, **about: Any) -> tuple[str, Callable[[], Activation]]:
+    """An entry, built when it is first asked for."""
+    return name, partial(Activation, name, formula, **about)
+
+
+CATALOGUE: dict[str, Callable[[], Activation]] = dict((
     A("identity", "x", reference="Orvieto et al. 2023, arXiv:2303.06349",
       note="The control: a linear recurrence; if it wins, the task needs no nonlinearity in time.",
       note_zh="对照：线性递归；若它胜出，说明任务在时间方向上不需要非线性。"),
@@ -100,16 +110,38 @@ CATALOGUE = (
       note_zh="周期性；难训练，偶尔适合相位问题。"),
     A("gaussian", "exp(-x**2)", reference="Broomhead, Lowe 1988, Complex Systems 2",
       note="Answers near zero only: local units.", note_zh="只在零附近响应：局部单元。"),
-    A("bent_identity", "(sqrt(x**2 + 1) - 1)/2 + x", reference="Godfrey, Gashler 2015, arXiv:1602.01321",
+    A("bent_identity", "(sqrt(x**2 + 1) - 1)/2 + x", reference="Godfrey 2019, IEEE SMC (bendable linear unit)",
       note="A slope between 1/2 and 3/2 everywhere: never dead, unbounded.",
       note_zh="斜率恒在 1/2 与 3/2 之间：不会死亡，但无界。"),
     A("isrlu", "where(x >= 0, x, x/sqrt(1 + alpha*x**2))", alpha=(1.0, 1e-6, INF),
       reference="Carlile et al. 2017, arXiv:1710.09967",
       note="ELU's shape without the exponential.", note_zh="不含指数的 ELU 形状。"),
+    A("isru", "x/sqrt(1 + alpha*x**2)", alpha=(1.0, 1e-6, INF),
+      reference="Carlile et al. 2017, arXiv:1710.09967",
+      note="Tanh's shape without the exponential; bounded by 1/sqrt(alpha).",
+      note_zh="不含指数的 tanh 形状；以 1/sqrt(alpha) 为界。"),
     A("squared_relu", "where(x > 0, x**2, 0)", reference="So et al. 2021, arXiv:2109.08668",
       note="Grows as the square: in a recurrence only with clipping and small starts.",
       note_zh="按平方增长：用于递归时须裁剪并从小权重开始。"),
     A("rectified_tanh", "where(x > 0, tanh(x), 0)", reference="Sussillo et al. 2015, Nature Neuroscience 18",
       note="Bounded rates that are never negative: models of cortex.",
       note_zh="有界且非负的发放率：用于皮层模型。"),
-)  # fmt: skip
+    A("power_law", "where(x > 0, gain*x**power, 0)", gain=(0.04, 0.0, INF), power=(2.0, 1.0, 16.0),
+      reference="Ahmadian, Rubin, Miller 2013, arXiv:1202.6670",
+      note="Rates of cortical neurons in supralinear networks; stable only with enough inhibition.",
+      note_zh="超线性网络中皮层神经元的发放率；抑制足够强时才稳定。"),
+    A("erf", "erf(x)", reference="Williams 1998, Neural Computation 10",
+      note="Tanh-like, with closed-form averages over Gaussian input: for theory.",
+      note_zh="形状类似 tanh，对高斯输入的平均有闭式解：适合理论研究。"),
+    A("symlog", "sign(x)*log1p(abs(x))", reference="Hafner et al. 2023, arXiv:2301.04104",
+      note="Unbounded but only logarithmically, for values over many orders of magnitude.",
+      note_zh="无界但仅按对数增长，适合跨越多个数量级的数值。"),
+    A("modrelu", "where(abs(x) + bias > 0, x + bias*sign(x), 0)", bias=-0.1,
+      learnable={"bias": "unit"}, reference="Arjovsky, Shah, Bengio 2016, arXiv:1511.06464",
+      note="For orthogonal recurrent matrices: keeps the sign, learns a dead zone for each unit.",
+      note_zh="配合正交递归矩阵：保留符号，并为每个单元学习死区宽度。"),
+    A("snake", "x + sin(alpha*x)**2/alpha", alpha=(1.0, 1e-3, INF), learnable=("alpha",),
+      reference="Ziyin, Hartwig, Ueda 2020, arXiv:2006.08195",
+      note="For periodic series that must be continued beyond the training range.",
+      note_zh="适合需要外推到训练范围之外的周期序列。"),
+))  # fmt: skip

@@ -1,127 +1,161 @@
-"""From an expression to a function of tensors."""
+"""From an expression to a function of tensors, differentiable by autograd as often as wanted."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from itertools import permutations
 
 import sympy
 import torch
-from sympy.printing.pycode import PythonCodePrinter
+import torch.nn.functional as F
+from sympy import Expr
 from torch import Tensor
 
-_NAMES = {
-    "Abs": "torch.abs",
-    "sign": "torch.sign",
-    "tanh": "torch.tanh",
-    "erf": "torch.erf",
-    "exp": "torch.exp",
-    "log": "torch.log",
-    "sin": "torch.sin",
-    "cos": "torch.cos",
-    "sinh": "torch.sinh",
-    "cosh": "torch.cosh",
-    "atan": "torch.atan",
-    "asinh": "torch.asinh",
-    "sigmoid": "torch.sigmoid",
-    "softplus": "_softplus",
-    "expm1": "torch.expm1",
-    "log1p": "torch.log1p",
+from throughtime.activations.emit.program import Step, program
+from throughtime.activations.emit.python import ARITHMETIC, function
+from throughtime.activations.parse import parse
+from throughtime.activations.primitives import FUNCTIONS, stabilised, x
+
+_TENSORS = {
+    **{f: f"torch.{f}({{}})" for f in (*FUNCTIONS, "sqrt", "rsqrt")},
+    **ARITHMETIC,
+    "Abs": "torch.abs({})",
+    "exp": "_exp({})",
+    "softplus": "F.softplus({}, threshold=40.0)",
+    "at_most": "torch.clamp({}, max={})",
+    "at_least": "torch.clamp({}, min={})",
+}
+_NUMBERS: dict[str, Callable[[float], float]] = {
+    "Abs": abs,
+    "asinh": math.asinh,
+    "atan": math.atan,
+    "cos": math.cos,
+    "cosh": math.cosh,
+    "erf": math.erf,
+    "exp": math.exp,
+    "expm1": math.expm1,
+    "log": math.log,
+    "log1p": math.log1p,
+    "rsqrt": lambda v: 1 / math.sqrt(v),
+    "sigmoid": lambda v: 1 / (1 + math.exp(-v)),
+    "sign": lambda v: math.copysign(float(v != 0), v),
+    "sin": math.sin,
+    "sinh": math.sinh,
+    "softplus": lambda v: math.log1p(math.exp(-abs(v))) + max(v, 0.0),
+    "sqrt": math.sqrt,
+    "tanh": math.tanh,
 }
 
 
-def emit(expression: sympy.Expr, symbols: Sequence[sympy.Symbol]) -> Callable[..., Tensor]:
-    """A function ``f(x, *parameters)`` of tensors, differentiable by autograd as often as wanted.
+def emit(
+    expression: Expr, parameters: Sequence[sympy.Symbol], defaults: Mapping[sympy.Symbol, float]
+) -> Callable[..., Tensor]:
+    """A function ``f(x, *parameters)``: ``x`` a tensor, parameters numbers or tensors.
 
-    Each branch of a ``where`` is computed at a harmless point wherever it is not taken, so that
-    its overflow reaches neither the value nor the gradient.
+    Where PyTorch has the whole function as one operation of its own, that is taken as long as the
+    parameters are numbers.
+
+    Example:
+        >>> emit(sympy.tanh(x) / 2, [], {})(torch.zeros(2))
+        tensor([0., 0.])
     """
-    arguments = ", ".join(s.name for s in symbols)
-    body = _Printer(symbols[0]).doprint(expression)
-    if symbols[0] not in expression.free_symbols:
-        body = f"({body}) * torch.ones_like({symbols[0].name})"
-    scope = {"torch": torch, "_softplus": _softplus}
-    exec(f"def function({arguments}):\n    return {body}", scope)
-    return scope["function"]
+    plain = composed(expression, parameters, defaults)
+    whole = _of_pytorch(expression, parameters)
+    if whole is None:
+        return plain
+    if not parameters:
+        return whole
+
+    def either(x: Tensor, *theta: Tensor | float) -> Tensor:
+        tensors = any(isinstance(t, Tensor) for t in theta)
+        return plain(x, *theta) if tensors else whole(x, *theta)
+
+    return either
 
 
-def _softplus(x: Tensor) -> Tensor:
-    return torch.logaddexp(x, torch.zeros_like(x))
+def composed(
+    expression: Expr, parameters: Sequence[sympy.Symbol], defaults: Mapping[sympy.Symbol, float]
+) -> Callable[..., Tensor]:
+    """As :func:`emit`, from elementary operations whatever PyTorch has."""
+    steps = program([expression], parameters, guarded=True, defaults=defaults)
+    of_x = steps.of_x
+
+    def template(step: Step) -> str:
+        if step.operation == "where":
+            return _where(step, of_x)
+        if step.of_x or step.operation in ARITHMETIC:
+            return _TENSORS[step.operation]
+        return f"_of_parameter(torch.{_torch_name(step.operation)}, _NUMBERS[{step.operation!r}], {{}})"
+
+    last = "return {}" if steps.results[0] in of_x else "return {} + torch.zeros_like(x)"
+    scope = {"torch": torch, "F": F, "_exp": _exp, "_NUMBERS": _NUMBERS}
+    return function(steps, template, scope | {"_of_parameter": _of_parameter}, last)
 
 
-class _Printer(PythonCodePrinter):
-    def __init__(self, x: sympy.Symbol):
-        super().__init__({"fully_qualified_modules": False, "allow_unknown_functions": True})
-        self._x = x
-        for name in _NAMES:
-            setattr(self, f"_print_{name}", self._print_Function)
-
-    def _print_Function(self, expr):
-        (argument,) = expr.args
-        text = self._print(argument)
-        if not argument.has(self._x):
-            text = f"torch.as_tensor({text})"
-        return f"{_NAMES[type(expr).__name__]}({text})"
-
-    def _print_Pow(self, expr, rational=False):
-        base, power = expr.args
-        if not expr.free_symbols:
-            return repr(float(expr))
-        if not base.has(self._x):
-            return f"(({self._print(base)}) ** ({self._print(power)}))"
-        if power == sympy.Rational(1, 2):
-            return f"torch.sqrt({self._print(base)})"
-        if power == sympy.Rational(-1, 2):
-            return f"torch.rsqrt({self._print(base)})"
-        if power == -1:
-            return f"(1 / ({self._print(base)}))"
-        return f"(({self._print(base)}) ** ({float(power) if not power.is_Integer else power}))"
-
-    def _print_Rational(self, expr):
-        return repr(float(expr))
-
-    def _print_NumberSymbol(self, expr):
-        return repr(float(expr))
-
-    _print_Pi = _print_Exp1 = _print_NumberSymbol
-
-    def _print_Piecewise(self, expr):
-        x = self._x.name
-        text = None
-        for value, condition in reversed(expr.args):
-            branch = self._print(value)
-            if text is None:
-                text = f"({branch})"
-                continue
-            test = self._print(condition)
-            here = _guarded(branch, x, test, _harmless(self._x, value))
-            rest = _guarded(text, x, f"~({test})", _harmless(self._x, *self._later(expr, value)))
-            text = f"torch.where({test}, {here}, {rest})"
-        return text
-
-    @staticmethod
-    def _later(expr, value):
-        values = [v for v, _ in expr.args]
-        return values[values.index(value) + 1 :]
-
-    def _print_Relational(self, expr):
-        left, right = self._print(expr.lhs), self._print(expr.rhs)
-        if not expr.lhs.has(self._x) and not expr.rhs.has(self._x):
-            left = f"({left} + 0 * {self._x.name})"
-        return f"({left} {expr.rel_op} {right})"
+def _where(step: Step, of_x: frozenset[str]) -> str:
+    """Two numbers to choose from would make a tensor of the default type."""
+    test, *branches = step.arguments
+    text = "torch.where({}, {}, {})"
+    if of_x.isdisjoint(branches):
+        text = "torch.where({}, {} + x.new_zeros(()), {})"
+    return text if test in of_x else text.replace("where({}", "where(torch.as_tensor({})", 1)
 
 
-def _guarded(branch: str, x: str, test: str, point: float) -> str:
-    """The branch as a function of x, computed at ``point`` where the test fails."""
-    if x not in re.findall(r"\w+", branch):
-        return f"(({branch}) + torch.zeros_like({x}))"
-    return f"(lambda {x}: {branch})(torch.where({test}, {x}, {point!r}))"
+def _torch_name(operation: str) -> str:
+    return {"Abs": "abs", "softplus": "nn.functional.softplus"}.get(operation, operation)
 
 
-def _harmless(x: sympy.Symbol, *values: sympy.Expr) -> float:
-    """A point where the branch and its slope are finite, whatever its parameters' usual values."""
-    for point in (0.0, 1.0, -1.0, 0.5, -0.5):
-        at = {s: sympy.Float(0.7) for v in values for s in v.free_symbols} | {x: sympy.Float(point)}
-        if all(v.subs(at).is_finite and v.diff(x).subs(at).is_finite for v in values):
-            return point
-    return 0.0
+def _of_parameter(on_tensor: Callable, on_number: Callable, value: Tensor | float):
+    return on_tensor(value) if isinstance(value, Tensor) else on_number(value)
+
+
+def _exp(u: Tensor) -> Tensor:
+    """At most the largest number: infinity times the 0 of an outer slope would be NaN."""
+    return torch.exp(torch.clamp(u, max=math.log(torch.finfo(u.dtype).max) * (1 - 1e-7)))
+
+
+@cache
+def _whole_functions() -> tuple[tuple[Expr, tuple[sympy.Symbol, ...], Callable[..., Tensor]], ...]:
+    """Formulas that PyTorch has as one operation; only those exact in value and slope."""
+    a = sympy.Symbol("a", real=True)
+    table: dict[str, Callable[..., Tensor]] = {
+        "max(x, 0)": F.relu,
+        "where(x > 0, x, a*x)": F.leaky_relu,
+        "where(x > 0, x, a*expm1(x))": F.elu,
+        "where(x > 0, x, expm1(x))": F.elu,
+        "1.0507009873554805*where(x > 0, x, 1.6732632423543772*expm1(x))": F.selu,
+        "x*(1 + erf(x/sqrt(2)))/2": F.gelu,
+        "x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x**3)))/2": _gelu_tanh,
+        "x*sigmoid(x)": F.silu,
+        "x*tanh(softplus(x))": F.mish,
+        "log_sigmoid(x)": F.logsigmoid,
+        "clip(x, -1, 1)": F.hardtanh,
+        "clip(x, 0, 6)": F.relu6,
+        "clip(x, 0, a)": _clipped,
+        "where(x <= -3, 0, where(x >= 3, x, x*(x + 3)/6))": F.hardswish,
+    }
+    symbols = {"x": x, "a": a}
+    read = {t: stabilised(parse("", t, symbols)) for t in table}
+    return tuple((e, (a,) if e.has(a) else (), table[t]) for t, e in read.items())
+
+
+def _of_pytorch(expression: Expr, parameters: Sequence[sympy.Symbol]) -> Callable | None:
+    size = sympy.count_ops(expression)
+    for known, slots, whole in _whole_functions():
+        if len(slots) > len(parameters) or sympy.count_ops(known) != size:
+            continue
+        for chosen in permutations(parameters, len(slots)):
+            if known.xreplace(dict(zip(slots, chosen, strict=True))) == expression:
+                places = [parameters.index(p) for p in chosen]
+                return lambda x, *theta: whole(x, *(theta[i] for i in places))
+    return None
+
+
+def _gelu_tanh(u: Tensor) -> Tensor:
+    return F.gelu(u, approximate="tanh")
+
+
+def _clipped(u: Tensor, ceiling: float) -> Tensor:
+    return F.hardtanh(u, 0.0, ceiling)
