@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import throughtime.nn as ours
 from throughtime.activations import Activation, activation
+from throughtime.errors import LayerError
 from throughtime.gradients import trace
 
 T, B, I, H = 6, 4, 3, 5  # noqa: E741
@@ -70,9 +71,7 @@ def assert_same(record, true):
         torch.testing.assert_close(record.cell_total, true.cell_total, rtol=1e-10, atol=1e-10)
 
 
-def compare(
-    module, kind, truth, loss, lengths=None, packed=False, route="adjoint", hx=None, **places
-):
+def compare(module, kind, truth, loss, lengths=None, packed=False, route="auto", hx=None, **places):
     batch_first = module.batch_first
     x = torch.randn(T, B, I, dtype=torch.float64)
     given = x.transpose(0, 1) if batch_first else x
@@ -127,7 +126,7 @@ PHIS = ["relu", "leaky_relu", "elu", "softsign", "identity", "sin",
         Activation("mine", "x*sigmoid(beta*x)", beta=1.3, learnable={"beta": "unit"})]  # fmt: skip
 
 
-@pytest.mark.parametrize("route", ["adjoint", "probe"])
+@pytest.mark.parametrize("route", ["auto", "adjoint", "probe"])
 @pytest.mark.parametrize("phi", PHIS, ids=str)
 @pytest.mark.parametrize("name", KINDS)
 def test_our_layers_with_any_activation(name, phi, route, truth):
@@ -155,7 +154,7 @@ def test_our_layers_with_any_activation(name, phi, route, truth):
 
 def test_leak(truth):
     module = ours.RNN(I, H, nonlinearity="elu", leak=0.3, dtype=torch.float64)
-    for route in ("adjoint", "probe"):
+    for route in ("auto", "adjoint", "probe"):
         compare(
             module,
             "elman",
@@ -214,10 +213,11 @@ def test_dropout_between_layers_is_the_one_of_the_pass(make, packed):
     assert trace(module, x, loss_fn).loss != found.loss
 
 
+@pytest.mark.parametrize("library", [nn, ours], ids=["torch", "ours"])
 @pytest.mark.parametrize("name", KINDS)
-def test_cells_in_a_loop_of_ones_own(name, truth):
+def test_cells_in_a_loop_of_ones_own(name, library, truth):
     layer = getattr(nn, name)(I, H, dtype=torch.float64)
-    cell = getattr(nn, f"{name}Cell")(I, H, dtype=torch.float64)
+    cell = getattr(library, f"{name}Cell")(I, H, dtype=torch.float64)
     for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
         getattr(cell, key).data.copy_(getattr(layer, f"{key}_l0").data)
 
@@ -318,3 +318,37 @@ def test_frozen_layers_are_recorded_too():
         "0.0.l0"
     ]
     assert record.total[0].any()
+
+
+def test_our_kernels_tell_what_they_hold():
+    """The route is taken, in both precisions, and with two backward passes δ adds up."""
+    from throughtime.gradients.record.capture import Capture
+    from throughtime.gradients.record.layers import recurrent_modules
+    from throughtime.gradients.tracing import records_of
+
+    module = ours.GRU(I, H, 2, bidirectional=True)
+    with Capture(recurrent_modules(module)) as capture:
+        y, h = module(torch.randn(T, B, I))
+    y.sin().sum().backward(retain_graph=True)
+    h.sum().backward()
+    assert sorted(capture.calls[0].tapped) == [0, 1, 2, 3]
+    told, written = records_of(capture, "auto"), records_of(capture, "adjoint")
+    for key in written:
+        torch.testing.assert_close(told[key].total, written[key].total, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(told[key].delta, written[key].delta, rtol=1e-4, atol=1e-5)
+
+
+def test_an_exception_in_the_pass_leaves_no_tap_behind():
+    from throughtime.kernels.tap import listener
+
+    module = ours.GRU(I, H)
+    with pytest.raises(LayerError):
+        trace(module, torch.randn(T, B, I + 1), lambda m, x: m(x)[0].sum())
+    assert listener() is None
+
+
+def test_one_length_for_an_unbatched_sequence():
+    module = ours.RNN(I, H, dtype=torch.float64)
+    x = torch.randn(T, I, dtype=torch.float64)
+    record = trace(module, x, lambda m, x: m(x, lengths=4)[0].sum()).records["l0"]
+    assert record.lengths.tolist() == [4] and not record.total[4:].any()

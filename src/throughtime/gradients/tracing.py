@@ -19,7 +19,7 @@ from throughtime.gradients.record.record import Record
 from throughtime.gradients.record.replay import record_of_chain, records_of_call
 from throughtime.gradients.record.undisturbed import undisturbed
 
-Route = Literal["adjoint", "probe"]
+Route = Literal["auto", "adjoint", "probe"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def trace(
     batch: Any,
     loss_fn: Callable[[Any, Any], Tensor],
     *,
-    route: Route = "adjoint",
+    route: Route = "auto",
 ) -> Trace:
     """See the gradient at every time step inside every recurrent layer of ``model``.
 
@@ -57,8 +57,10 @@ def trace(
         model: any module with a recurrent layer inside.
         batch: what ``loss_fn`` takes; nothing is assumed of it.
         loss_fn: ``loss_fn(model, batch)`` gives the scalar loss.
-        route: ``"adjoint"`` writes down the chain rule of each cell; ``"probe"`` gets δ_t by
-            autograd out of the fused kernel, through inputs of zeros (slower; a cross-check).
+        route: where δ_t comes from. ``"adjoint"``: the chain rule of each cell written down, step
+            by step. ``"probe"``: autograd through the fused kernel by inputs of zeros; slower, a
+            cross-check. ``"auto"``: from the backward pass of our own kernels, which hold it
+            anyway, else ``"adjoint"``.
 
     Raises:
         TraceError: no recurrent layer, none that ran, or no gradient that reached one.
@@ -87,7 +89,7 @@ def trace(
     )
 
 
-def records_of(capture: Capture, route: Route = "adjoint") -> dict[str, Record]:
+def records_of(capture: Capture, route: Route = "auto") -> dict[str, Record]:
     """The records of everything a capture saw, keyed by module, layer and direction."""
     seen: Counter[str] = Counter()
     records: dict[str, Record] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from throughtime.gradients.record.layers import fused_kind, layer_count
+from throughtime.gradients.record.layers import fused_kind, is_ours, layer_count
 
 
 @dataclass
@@ -46,6 +46,8 @@ class Call:
         versions: how often input and output had been changed in place when they were seen.
         last: (h_n,) or (h_n, c_n).
         cotangents: of ``y``, ``h`` and ``c``.
+        tapped: states and δ_t of each layer and direction where one of our kernels ran, told by
+            its own backward pass.
     """
 
     name: str
@@ -58,6 +60,13 @@ class Call:
     versions: tuple[int, int] = (0, 0)
     last: tuple[Tensor, ...] = ()
     cotangents: Cotangents = field(default_factory=Cotangents)
+    tapped: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+    def hear(self, number: int, found: dict[str, Tensor]) -> None:
+        """Take what a kernel's backward pass tells; δ of several backward passes adds up."""
+        if number in self.tapped:
+            found["delta"] = found["delta"] + self.tapped[number]["delta"]
+        self.tapped[number] = found
 
 
 @dataclass
@@ -104,6 +113,7 @@ class Capture(AbstractContextManager):
         self._modules = list(modules)
         self._differentiate = differentiate
         self._open: dict[int, Call] = {}
+        self._taps: dict[int, ExitStack] = {}
         self._chain: dict[int, Chain] = {}
         self._handles: list[Any] = []
 
@@ -115,7 +125,10 @@ class Capture(AbstractContextManager):
     def __exit__(self, *exception) -> None:
         for handle in self._handles:
             handle.remove()
+        for tap in self._taps.values():
+            tap.close()
         self._handles.clear()
+        self._taps.clear()
         self._open.clear()
 
     def _watch(self, name: str, module: nn.Module) -> None:
@@ -141,7 +154,7 @@ class Capture(AbstractContextManager):
             return None
         data = data_of(given)
         dropped = bool(module.dropout) and module.training and layer_count(module) > 1
-        self._open[id(module)] = Call(
+        call = self._open[id(module)] = Call(
             name,
             module,
             given,
@@ -149,6 +162,8 @@ class Capture(AbstractContextManager):
             _lengths(bound.get("lengths"), data),
             _random_state(data) if dropped else None,
         )
+        if is_ours(module):
+            self._taps[id(module)] = _listening(call)
         if not self._differentiate or not torch.is_grad_enabled() or data.requires_grad:
             return None
         leaf = data.detach().requires_grad_()
@@ -160,6 +175,8 @@ class Capture(AbstractContextManager):
         call = self._open.pop(id(module), None)
         if call is None:
             return
+        if id(module) in self._taps:
+            self._taps.pop(id(module)).close()
         call.output, last = output
         call.last = _states(last)
         y = data_of(call.output)
@@ -208,6 +225,14 @@ def data_of(sequence: Tensor | PackedSequence) -> Tensor:
     return sequence.data if isinstance(sequence, PackedSequence) else sequence
 
 
+def _listening(call: Call) -> ExitStack:
+    from throughtime.kernels.tap import recording
+
+    stack = ExitStack()
+    stack.enter_context(recording(call.hear))
+    return stack
+
+
 def _as_given(states: tuple[Tensor, ...]) -> Any:
     first, *others = states
     return states if others else first
@@ -220,7 +245,7 @@ def _states(hx: Any) -> tuple[Tensor, ...]:
 
 
 def _lengths(lengths: Any, data: Tensor) -> Tensor | None:
-    return None if lengths is None else torch.as_tensor(lengths, device=data.device).long()
+    return None if lengths is None else torch.as_tensor(lengths, device=data.device).long().view(-1)
 
 
 def _random_state(data: Tensor) -> Tensor:

@@ -32,9 +32,14 @@ def _kind(module: nn.Module, torch_types: dict[type, Kind], ours: tuple[str, ...
             return kind
     own = sys.modules.get("throughtime.nn")
     for name, kind in zip(ours, GATES, strict=True):
-        if own is not None and isinstance(module, getattr(own, name, ())):
+        if own is not None and isinstance(module, getattr(own, name)):
             return kind
     return None
+
+
+def is_ours(module: nn.Module) -> bool:
+    """Whether a layer is one of ``throughtime.nn``."""
+    return not isinstance(module, (*_FUSED, *_CELLS))
 
 
 def recurrent_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -151,11 +151,18 @@ def make_run(
     states: Tensor,
     injected: Tensor,
     injected_cell: Tensor | None,
+    delta: Tensor | None = None,
 ) -> Run:
-    """A run from what is known in run order: inputs, states and what the loss injects."""
+    """A run from what is known in run order: inputs, states and what the loss injects.
+
+    With ``delta`` at hand nothing is carried back through the steps again.
+    """
     inside = orbit(r, x, torch.cat([h0.unsqueeze(0), states])[:-1], c0)
     linear = inside.linearise()
-    pulled = linear.pull(injected, injected_cell)
+    if delta is None:
+        pulled = linear.pull(injected, injected_cell)
+    else:
+        pulled = linear.from_delta(delta, injected, injected_cell)
     return Run(x, h0, c0, states, inside, linear, injected, injected_cell, pulled)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +29,13 @@ class _Pass:
 
 
 @torch.no_grad()
-def records_of_call(call: Call, key: str, route: str = "adjoint") -> dict[str, Record]:
+def records_of_call(call: Call, key: str, route: str = "auto") -> dict[str, Record]:
     """The records of one call of a fused layer, bottom layer first.
 
     Args:
         call: what was watched, after the backward pass.
         key: what the records' keys start with.
-        route: ``"adjoint"`` (the chain rule written down) or ``"probe"`` (autograd through the
-            fused kernel by zero probes; slower, independent).
+        route: ``"auto"``, ``"adjoint"`` or ``"probe"``, see :func:`throughtime.gradients.trace`.
     """
     with torch.autocast(data_of(call.input).device.type, enabled=False):
         return _Replay(call, key, route).records()
@@ -57,6 +56,8 @@ class _Replay:
         self.lengths = lengths if lengths is not None else self._all_steps(call.lengths, x)
         self.alive = valid(self.T, self.lengths).unsqueeze(-1)
         self.x = torch.where(self.alive, x, 0.0)
+        told = call.tapped if len(call.tapped) == sum(map(len, layers)) else {}
+        self.tapped = told if route == "auto" else {}
         self.reported = None if lengths is None and call.lengths is None else self.lengths
 
     def _all_steps(self, lengths: Tensor | None, x: Tensor) -> Tensor:
@@ -116,15 +117,24 @@ class _Replay:
         if last_cell is not None:
             H = one.r.hidden_size
             in_cell = at_last_step(self.x.new_zeros(self.T, self.B, H), self.lengths, last_cell)
-        run = make_run(one.r, one.x, one.h0, one.c0, one.states, injected, in_cell)
-        if self.route == "probe":
-            run = self._probed(one, run, last_cell)
+        delta = self._delta(layer, one, injected, last_cell)
+        run = make_run(one.r, one.x, one.h0, one.c0, one.states, injected, in_cell, delta)
         key = ".".join(p for p in (self.key, f"l{layer}") if p) + ("_reverse" * one.reverse)
         return Record(key, layer, one.reverse, one.r, self.lengths, run)
 
-    def _probed(self, one: _Pass, run: Run, last_cell: Tensor | None) -> Run:
-        delta = probe(one.r, one.x, one.h0, one.c0, self.reported, run.injected, last_cell)
-        return replace(run, pulled=run.linear.from_delta(delta, run.injected, run.injected_cell))
+    def _delta(
+        self, layer: int, one: _Pass, injected: Tensor, last_cell: Tensor | None
+    ) -> Tensor | None:
+        """δ_t in run order where something tells it: the kernel's own backward pass or a probe."""
+        if self.tapped:
+            return self._told(layer, one.reverse, "delta")
+        if self.route == "probe":
+            return probe(one.r, one.x, one.h0, one.c0, self.reported, injected, last_cell)
+        return None
+
+    def _told(self, layer: int, reverse: bool, what: str) -> Tensor:
+        number = layer * len(self.layers[0]) + int(reverse)
+        return run_order(self.tapped[number][what].to(self.dtype), self.lengths, reverse)
 
     def _forward(self) -> tuple[list[list[_Pass]], list[Tensor | None]]:
         """Every direction of every layer, and the dropout mask on each layer's input."""
@@ -144,7 +154,9 @@ class _Replay:
                 reverse, i = d == 1, layer * D + d
                 start = h0[i], None if c0 is None else c0[i]
                 x_run = run_order(x, self.lengths, reverse)
-                if top and self._output_intact() and self.call.random is None:
+                if self.tapped:
+                    states = self._told(layer, reverse, "state")
+                elif top and self._output_intact() and self.call.random is None:
                     states = self._seen(d, D, reverse)
                 else:
                     states = run(r, x_run, *start, self.reported)[0]
