@@ -10,6 +10,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import throughtime as tt
@@ -99,12 +101,12 @@ def test_outputs_and_gradients_are_torchs(mode):
         lengths = torch.tensor([2, 6, 1, 5])
         found, wanted = ours(x, hx, lengths=lengths), padded_by_torch(theirs, x, hx, lengths)
     else:
-        given = x
+        fed = x
         if form.startswith("packed"):
             lengths = torch.tensor([6, 4, 4, 1] if form == "packed" else [2, 5, 1, 4])
             ordered = form == "packed"
-            given = pack_padded_sequence(x, lengths, ours.batch_first, enforce_sorted=ordered)
-        found, wanted = ours(given, hx), theirs(given, hx)
+            fed = pack_padded_sequence(x, lengths, ours.batch_first, enforce_sorted=ordered)
+        found, wanted = ours(fed, hx), theirs(fed, hx)
         if form.startswith("packed"):
             for u, v in zip(found[0][1:], wanted[0][1:], strict=True):
                 assert (u is None and v is None) or torch.equal(u, v)
@@ -169,13 +171,36 @@ def test_lengths_come_in_many_forms(lengths):
 
 
 def test_an_unbatched_sequence_may_have_a_length():
-    layer, x = tt.nn.LSTM(I, H, bidirectional=True), torch.randn(T, I)
-    y, (h_n, c_n) = layer(x, lengths=4)
-    y_short, (h_short, c_short) = layer(x[:4])
-    assert torch.equal(y[:4], y_short)
+    layer = tt.nn.LSTM(I, H, bidirectional=True, dtype=torch.float64)
+    x = torch.randn(T, I, dtype=torch.float64)
+    y, last = layer(x, lengths=4)
+    y_short, last_short = layer(x[:4])
     assert (y[4:] == 0).all()
-    assert torch.equal(h_n, h_short)
-    assert torch.equal(c_n, c_short)
+    for u, v in zip(flat((y[:4], last)), flat((y_short, last_short)), strict=True):
+        torch.testing.assert_close(u, v, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(list(KINDS)),
+    num_layers=st.integers(1, 2),
+    bidirectional=st.booleans(),
+    steps=st.integers(0, 7),
+    data=st.data(),
+)
+def test_each_padded_sequence_is_run_as_if_alone(kind, num_layers, bidirectional, steps, data):
+    lengths = data.draw(st.lists(st.integers(0, steps), max_size=5))
+    layer = KINDS[kind][0](I, H, num_layers, bidirectional=bidirectional, dtype=torch.float64)
+    x = torch.randn(steps, len(lengths), I, dtype=torch.float64)
+    padding = torch.arange(steps)[:, None] >= torch.tensor(lengths, dtype=torch.int64)
+    x[padding] = float("nan")
+    y, last = layer(x, lengths=lengths)
+    for b, n in enumerate(lengths):
+        y_alone, last_alone = layer(x[:n, b])
+        torch.testing.assert_close(y[:n, b], y_alone, rtol=0, atol=1e-12)
+        assert (y[n:, b] == 0).all()
+        for u, v in zip(flat(last), flat(last_alone), strict=True):
+            torch.testing.assert_close(u[:, b], v, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(0, 2, I), (5, 0, I)])
@@ -348,9 +373,9 @@ def test_learnable_gradients_agree_with_finite_differences():
 )
 def test_every_argument_changes_the_outcome(kind, options, other):
     results = []
-    for given in (options, other):
+    for chosen in (options, other):
         torch.manual_seed(0)
-        layer = KINDS[kind][0](I, H, **given)
+        layer = KINDS[kind][0](I, H, **chosen)
         x = torch.randn(T, B, I, dtype=layer.weight_ih_l0.dtype,
                         generator=torch.Generator().manual_seed(1))  # fmt: skip
         results.append(layer(x)[0])
@@ -381,14 +406,14 @@ def test_the_contract_of_torch_beyond_running():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_autocast_gives_the_types_that_torch_gives(kind):
+def test_autocast_gives_what_torch_gives(kind):
     ours, theirs = KINDS[kind][0](I, H, 2), KINDS[kind][1](I, H, 2)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(T, B, I)
     with torch.autocast("cpu", torch.bfloat16):
-        for given in (x, x.bfloat16()):
+        for fed in (x, x.bfloat16()):
             torch.testing.assert_close(
-                ours(given)[0].float(), theirs(x)[0].float(), rtol=0, atol=0.03
+                ours(fed)[0].float(), theirs(x)[0].float(), rtol=0, atol=0.03
             )
 
 
