@@ -5,21 +5,26 @@ training part alone says.
 """
 
 from throughtime.tasks.builtin import names
-from throughtime.tasks.load import load
+from throughtime.tasks.load import SUFFIXES, load
+from throughtime.tasks.new import New, format_predictions, read_new
 from throughtime.tasks.preprocessing import PROBLEMS, SCALINGS, Preprocessing, Problem, Scaling
 from throughtime.tasks.task import Block, Metric, Prepared, Split, Task
 
 __all__ = [
     "PROBLEMS",
     "SCALINGS",
+    "SUFFIXES",
     "Block",
     "Metric",
+    "New",
     "Prepared",
     "Preprocessing",
     "Problem",
     "Scaling",
     "Split",
     "Task",
+    "format_predictions",
     "load",
     "names",
+    "read_new",
 ]

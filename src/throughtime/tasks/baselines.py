@@ -22,7 +22,7 @@ def baselines(task: Task, split: Split) -> dict[str, float]:
             majority = np.bincount(task.y[split.train]).argmax()
             return {"majority": float((task.y[split.test] == majority).mean())}
         case "next_token":
-            return {"unigram": _unigram(task, split)}
+            return _frequencies(task, split)
         case "regression":
             return _constants(task, split)
         case "next_step":
@@ -43,13 +43,30 @@ def _constants(task: Task, split: Split) -> dict[str, float]:
     return {name: float(np.abs(test - guess).mean()) for name, guess in guesses.items()}
 
 
-def _unigram(task: Task, split: Split) -> float:
-    """Bits per token of the training part's symbol frequencies (one added to every count)."""
+def _frequencies(task: Task, split: Split) -> dict[str, float]:
+    """Bits per token of the training part's symbol frequencies (one added to every count).
+
+    Where all sequences are whole and equally long also of the frequencies at each position: the
+    best that can be done without looking at the inputs.
+    """
     assert task.counts is not None
-    symbols = len(task.class_names)
-    seen = np.bincount(task.y[split.train][task.counts[split.train]], minlength=symbols) + 1
-    bits = -np.log2(seen / seen.sum())
-    return float(bits[task.y[split.test][task.counts[split.test]]].mean())
+    symbols, steps = len(task.class_names), task.x.shape[1]
+    step = np.arange(steps)
+    seen = np.ones((steps, symbols))
+    rows = np.broadcast_to(step, (len(split.train), steps))
+    counted = task.counts[split.train]
+    np.add.at(seen, (rows[counted], task.y[split.train][counted]), 1)
+    pooled = seen.sum(0) - steps + 1
+    tables = {"unigram": np.broadcast_to(pooled, seen.shape)}
+    if task.spans is None and (task.lengths == steps).all():
+        tables["by_position"] = seen
+    counted = task.counts[split.test]
+    rows = np.broadcast_to(step, counted.shape)
+    index = rows[counted], task.y[split.test][counted]
+    return {
+        name: float(-np.log2(table / table.sum(1, keepdims=True))[index].mean())
+        for name, table in tables.items()
+    }
 
 
 def _last_step(task: Task, split: Split) -> float:

@@ -64,7 +64,8 @@ class Preprocessing:
         if self.problem == "next_token":
             return torch.from_numpy(np.ascontiguousarray(x))
         centre, scale = (np.asarray(v, np.float32) for v in (self.x_centre, self.x_scale))
-        scaled = (x - centre) / scale
+        scaled = x - centre
+        scaled /= scale
         scaled[np.arange(x.shape[1]) >= lengths[:, None]] = 0
         return torch.from_numpy(scaled)
 

@@ -29,6 +29,8 @@ def split(task: Task, seed: int) -> Split:
         share = share / (1 - task.test_share)
     if not validation.size:
         pool, validation = _draw(task, pool, share, seed, keep=1)
+    if not pool.size:
+        raise DataError("tasks.no_training_rows", source=task.name)
     return Split(pool, validation, test)
 
 

@@ -228,7 +228,8 @@ class Task:
         """What predictors without a network score on the test block, by name, in the same metric.
 
         ``majority``; ``mean`` and ``median`` of the training part; ``last_value``,
-        ``seasonal_naive``; ``unigram``. ``say("tasks.baseline_" + name)`` names them for people.
+        ``seasonal_naive``; ``unigram``, ``by_position``. For people they are named by
+        ``say("tasks.baseline_" + name)``.
         """
         from throughtime.tasks.baselines import baselines
 

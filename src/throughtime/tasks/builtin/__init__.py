@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 from throughtime.errors import DataError
+from throughtime.tasks.builtin.chaos import mackey_glass
 from throughtime.tasks.builtin.digits import digits
-from throughtime.tasks.builtin.synthetic import adding
+from throughtime.tasks.builtin.synthetic import (
+    adding,
+    anbn,
+    copy_memory,
+    noisy_sine,
+    temporal_order,
+)
+from throughtime.tasks.builtin.ucr import ucr
+from throughtime.tasks.options import Options
 from throughtime.tasks.task import Task
 
-_SETS: dict[str, Callable[..., Task]] = {f.__name__: f for f in (digits, adding)}
+_SETS: dict[str, Callable[..., Task]] = {
+    f.__name__: f
+    for f in (digits, adding, copy_memory, temporal_order, anbn, noisy_sine, mackey_glass)
+}
 
 
 def names() -> list[str]:
@@ -24,22 +37,32 @@ def is_builtin(source: object) -> bool:
     """Whether ``source`` names a built-in set and no file."""
     if not isinstance(source, str) or os.path.exists(source):
         return False
-    return source.partition(":")[0].replace("-", "_") in {*_SETS, "ucr"}
+    name, colon, _ = source.partition(":")
+    return _plain(name) in _SETS or (name == "ucr" and bool(colon))
 
 
-def builtin(source: str, parameters: dict[str, Any]) -> Task:
+def _plain(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def builtin(source: str, parameters: dict[str, Any], options: Options) -> Task:
     """The built-in set ``name`` or ``name:T=200,N=2000``, keyword parameters added.
 
     Raises:
         DataError: a parameter is not known or has no usable value.
     """
     name, _, rest = source.partition(":")
-    build = _SETS[name.replace("-", "_")]
+    if name == "ucr":
+        return ucr(rest, options, **_only_folder(source, parameters))
+    build = _SETS[_plain(name)]
     known = {k: v for k, v in get_type_hints(build).items() if k != "return"}
     given = dict(parameters)
     for item in filter(None, rest.split(",")):
         key, _, value = item.partition("=")
         given[key.strip()] = value.strip()
+    taken = [option for option in options.given() if option in known]
+    given |= {option: getattr(options, option) for option in taken}
+    options.only("builtin", "test_share", "validation_share", "name", *taken)
     arguments = {}
     for key, value in given.items():
         if key not in known:
@@ -47,7 +70,24 @@ def builtin(source: str, parameters: dict[str, Any]) -> Task:
                 "tasks.unknown_parameter", name=name, parameter=key, known=", ".join(known) or "–"
             )
         arguments[key] = _number(name, key, value, known[key])
-    return build(**arguments)
+    return _divided(build(**arguments), options)
+
+
+def _divided(task: Task, options: Options) -> Task:
+    """Shares and name as the person said."""
+    if task.given is not None:
+        options.refuse("given", "test_share", "validation_share")
+    said = {o: getattr(options, o) for o in options.given() if o not in ("window", "horizon")}
+    return replace(task, **said)
+
+
+def _only_folder(source: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    unknown = parameters.keys() - {"folder"}
+    if unknown:
+        raise DataError(
+            "tasks.unknown_parameter", name=source, parameter=min(unknown), known="folder"
+        )
+    return parameters
 
 
 def _number(name: str, key: str, value: Any, kind: Any) -> int | float:

@@ -1,0 +1,1 @@
+"""Readers, one a kind of source; each ends in :class:`Sequences` or in windows of time tables."""
