@@ -3,7 +3,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: test lint clean
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.base
+	$(VENV)/bin/throughtime choose digits --out demo --budget 150s
 
 test: $(VENV)/.dev
 	$(PY) -m pytest -n 2 --dist loadfile
@@ -25,4 +28,4 @@ $(VENV)/.dev: $(VENV)/.base
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) demo

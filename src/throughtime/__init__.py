@@ -1,4 +1,4 @@
-"""Recurrent networks with any activation, their gradients through time, and the evidence to choose."""
+"""Recurrent networks with any activation, their gradients, and the evidence to choose."""
 
 from __future__ import annotations
 
@@ -7,14 +7,35 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_HOMES = {"Activation": "throughtime.activations", "activation": "throughtime.activations"}
-_ROOMS = ("activations", "cells", "errors", "kernels", "nn")
+_HOMES = {
+    "Activation": "throughtime.activations",
+    "Plan": "throughtime.study",
+    "activation": "throughtime.activations",
+    "choose": "throughtime.study",
+}
+_ROOMS = ("activations", "cells", "errors", "fleet", "kernels", "nn", "report", "study", "tasks")
 
-__all__ = ["__version__", *_HOMES, *_ROOMS]
+__all__ = [
+    "Activation",
+    "Plan",
+    "__version__",
+    "activation",
+    "activations",
+    "cells",
+    "choose",
+    "errors",
+    "fleet",
+    "kernels",
+    "nn",
+    "report",
+    "study",
+    "tasks",
+]
 
 if TYPE_CHECKING:
-    from throughtime import activations, cells, errors, kernels, nn
+    from throughtime import activations, cells, errors, fleet, kernels, nn, report, study, tasks
     from throughtime.activations import Activation, activation
+    from throughtime.study import Plan, choose
 
 
 def __getattr__(name: str):

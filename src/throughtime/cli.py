@@ -3,62 +3,331 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
-from rich.table import Table
 
 from throughtime import __version__
 from throughtime.errors import ThroughtimeError
-from throughtime.language import current_language, say, use_language
+from throughtime.language import say, use_language
 
-app = App(name="throughtime", version=__version__, help="Recurrent networks with any activation.")
+if TYPE_CHECKING:
+    from throughtime.study.plan import Plan
+    from throughtime.study.records import Phase
+    from throughtime.tasks import Task
+
+Language = Annotated[Literal["en", "zh"] | None, Parameter(name="--lang")]
+
+app = App(
+    name="throughtime", version=__version__, help="Which recurrent activation? With evidence."
+)
 
 
 @app.command
-def activations(name: str | None = None, *, lang: str | None = None) -> None:
+def choose(
+    source: str,
+    *,
+    target: str | None = None,
+    series: str | None = None,
+    time: str | None = None,
+    features: str | None = None,
+    problem: str | None = None,
+    horizon: int | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    max_windows: int | None = None,
+    season: int | None = None,
+    group: str | None = None,
+    split_column: str | None = None,
+    missing: str | None = None,
+    test: str | None = None,
+    test_share: float | None = None,
+    validation_share: float | None = None,
+    arm: tuple[str, ...] = (),
+    cell: tuple[str, ...] = ("rnn",),
+    reference: str = "tanh",
+    out: Path | None = None,
+    budget: str | None = None,
+    hidden_size: int = 32,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    points: int | None = None,
+    epochs: int | None = None,
+    patience: int | None = None,
+    batch_size: int = 64,
+    tuning_seeds: int | None = None,
+    evaluation_seeds: int | None = None,
+    smallest_difference: float | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    workers: int | None = None,
+    ledger: str | None = None,
+    lang: Language = None,
+    quiet: bool = False,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Say which activation to use for these sequences; leave report, ledger and model in a folder.
+
+    Args:
+        source: a file (CSV, Parquet, Arrow, .ts, .npz, .txt) or a built-in set such as digits.
+        target: column to predict; several separated by commas.
+        series: column that names the series of a long table.
+        time: column of times.
+        features: columns the network sees, separated by commas; all others by default.
+        problem: classification, regression, forecast, next_step or next_token.
+        horizon: steps ahead of a forecast.
+        window: steps the network sees before it predicts.
+        stride: steps between windows.
+        max_windows: largest number of windows.
+        season: steps of a season, for the seasonal naive forecast.
+        group: column of groups that a split must not tear apart.
+        split_column: column with train, validation and test in its cells.
+        missing: error, drop or interpolate.
+        test: a second file, the given test set.
+        test_share: of all rows.
+        validation_share: of all rows.
+        arm: an activation to compare, given once each: a name, or "mine = x*tanh(x)".
+        cell: rnn, gru or lstm, given once each.
+        reference: the arm the others are compared with.
+        out: folder of the results.
+        budget: wall time, such as 90s, 3m or 1h: sizes the study.
+        hidden_size: units of a recurrent layer.
+        num_layers: recurrent layers above each other.
+        bidirectional: read the sequence both ways.
+        points: tuning points an arm.
+        epochs: at most so many a run.
+        patience: epochs without a better validation score after which a run stops.
+        batch_size: sequences a training step.
+        tuning_seeds: runs a tuning point.
+        evaluation_seeds: paired runs an arm at its best point.
+        smallest_difference: of the metric, the least that matters.
+        level: confidence level.
+        seed: of everything drawn.
+        workers: processes; one a core by default.
+        ledger: database URL to share with other machines.
+        lang: language of all that is said.
+        quiet: say the recommendation only.
+        json_: print choice.json and nothing else.
+    """
+    use_language(lang)
+    from throughtime import study
+    from throughtime.report import advice, ranked_table
+    from throughtime.study.plan import DEFAULT_ARMS
+
+    console = Console(quiet=quiet or json_, highlight=False)
+    data: dict[str, Any] = {
+        "target": target,
+        "series": series,
+        "time": time,
+        "features": features,
+        "problem": problem,
+        "horizon": horizon,
+        "window": window,
+        "stride": stride,
+        "max_windows": max_windows,
+        "season": season,
+        "group": group,
+        "split_column": split_column,
+        "missing": missing,
+        "test": test,
+        "test_share": test_share,
+        "validation_share": validation_share,
+    }
+    folder = out or Path(f"throughtime-{Path(source.partition(':')[0]).stem}")
+    with _Teller(console) as teller:
+        choice = study.choose(
+            source,
+            arms=arm or DEFAULT_ARMS,
+            cells=cell,
+            reference=reference,
+            out=folder,
+            budget=budget,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            points=points,
+            epochs=epochs,
+            patience=patience,
+            batch_size=batch_size,
+            tuning_seeds=tuning_seeds,
+            evaluation_seeds=evaluation_seeds,
+            smallest_difference=smallest_difference,
+            level=level,
+            seed=seed,
+            workers=workers,
+            ledger=ledger,
+            listener=teller,
+            **{name: value for name, value in data.items() if value is not None},
+        )
+    if json_:
+        sys.stdout.write((folder / "choice.json").read_text("utf-8"))
+        return
+    judgement = choice.result.judgement
+    console.print(ranked_table(judgement, width=console.width))
+    console.print()
+    Console(highlight=False).print(choice.answer, markup=False, style="bold")
+    for sentence in advice(judgement):
+        console.print(sentence, markup=False)
+    console.print()
+    for name in ("report.html", "model", "choice.json", "plan.toml", "ledger.sqlite"):
+        if (folder / name).exists():
+            shown = f"{say('cli.wrote_' + name.partition('.')[0])}: {folder / name}"
+            console.print(shown, markup=False, soft_wrap=True)
+
+
+@app.command
+def predict(
+    model: Path,
+    source: str,
+    *,
+    out: Annotated[Path, Parameter(name=("--out", "-o"))],
+    lang: Language = None,
+) -> None:
+    """Use a chosen model on new sequences.
+
+    Args:
+        model: the folder that choose wrote, OUT or OUT/model.
+        source: new sequences, of the same form as the training data.
+        out: the table to write, .csv, .parquet or .json.
+        lang: language of all that is said.
+    """
+    use_language(lang)
+    from throughtime.fleet.saved import SavedModel
+
+    writers = {".csv": "write_csv", ".parquet": "write_parquet", ".json": "write_json"}
+    if out.suffix not in writers:
+        raise ThroughtimeError("cli.unknown_table", file=out.name, known=", ".join(writers))
+    table = SavedModel.load(model).predict(source)
+    beside = out.with_name(f".{out.name}.partial")
+    getattr(table, writers[out.suffix])(beside)
+    beside.replace(out)
+    Console(highlight=False).print(
+        say("cli.predicted", rows=len(table), file=out), markup=False, soft_wrap=True
+    )
+
+
+@app.command
+def report(folder: Path, *, out: Path | None = None, lang: Language = None) -> None:
+    """Write the page of a study again, from its ledger.
+
+    Args:
+        folder: the folder that choose wrote.
+        out: the page; report.html in the folder by default.
+        lang: the language the page opens in.
+    """
+    use_language(lang)
+    from throughtime.study import reopen
+
+    written = reopen(folder).report(out or folder / "report.html", language=lang)
+    console = Console(highlight=False)
+    console.print(f"{say('cli.wrote_report')}: {written}", markup=False, soft_wrap=True)
+
+
+@app.command
+def activations(name: str | None = None, *, lang: Language = None) -> None:
     """List the catalogue of activations, or show one of them.
 
     Args:
         name: the activation to show; all are listed without it.
-        lang: en or zh; the locale's language by default.
+        lang: language of all that is said.
     """
     use_language(lang)
+    from rich.table import Table
+
     from throughtime.activations import activation, names
+    from throughtime.language import current_language
 
-    console = Console()
+    chinese = current_language() == "zh"
     if name is None:
-        console.print(_catalogue([activation(n) for n in names()]))
-        return
-    phi = activation(name)
-    rows = {
-        "formula": phi.formula,
-        "slope": phi.derivative_expression,
-        "parameters": ", ".join(
-            f"{p.name} = {p.default:g} ({p.low:g} … {p.high:g})" for p in phi.parameters.values()
-        ),
-        "learnable": ", ".join(phi.learnable),
-        "when": _note(phi),
-        "source": phi.reference,
-    }
-    table = Table(title=phi.name, show_header=False, title_style="bold")
-    for row, text in rows.items():
-        if text:
-            table.add_row(say(f"cli.{row}"), str(text))
-    console.print(table)
+        table = Table(title=say("cli.catalogue", count=len(names())))
+        for column in ("name", "formula", "when"):
+            table.add_column(say(f"cli.{column}"), overflow="fold")
+        for phi in map(activation, names()):
+            table.add_row(phi.name, phi.formula, phi.note_zh if chinese else phi.note)
+    else:
+        phi = activation(name)
+        settings = (f"{p.name} = {p.default:g}" for p in phi.parameters.values())
+        rows = {
+            "formula": phi.formula,
+            "slope": phi.derivative_expression,
+            "parameters": ", ".join(settings),
+            "learnable": ", ".join(phi.learnable),
+            "when": phi.note_zh if chinese else phi.note,
+            "source": phi.reference,
+        }
+        table = Table(title=phi.name, show_header=False, title_style="bold")
+        for row, text in rows.items():
+            if text:
+                table.add_row(say(f"cli.{row}"), str(text))
+    Console().print(table)
 
 
-def _catalogue(catalogue) -> Table:
-    table = Table(title=say("cli.catalogue", count=len(catalogue)))
-    for column in ("name", "formula", "when"):
-        table.add_column(say(f"cli.{column}"), overflow="fold")
-    for phi in catalogue:
-        table.add_row(phi.name, phi.formula, _note(phi))
-    return table
+class _Teller:
+    """Prints what was understood, what is planned and how far it is."""
+
+    def __init__(self, console: Console):
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._console = console
+        self._bar = Progress(
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=console.quiet,
+        )
+        self._phases: dict[Phase, Any] = {}
+
+    def __enter__(self) -> _Teller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def understood(self, task: Task) -> None:
+        self._console.print(task.name, style="bold", markup=False)
+        for sentence in task.said():
+            self._console.print(f"  {sentence}", markup=False)
+
+    def planned(self, plan: Plan, expected: float | None, resumed: int) -> None:
+        from throughtime.study.power import what_can_be_shown
+
+        sentences = [
+            say(
+                "cli.planned",
+                arms=plan.arm_count,
+                points=plan.points,
+                seeds=plan.evaluation_seeds,
+                epochs=plan.epochs,
+                runs=plan.runs,
+            )
+        ]
+        if expected is not None:
+            sentences.append(say("cli.expected", time=_time(expected)))
+        if resumed:
+            sentences.append(say("cli.resumed", done=resumed, runs=plan.runs))
+        key, fields = what_can_be_shown(plan.evaluation_seeds, plan.arm_count - 1, plan.level)
+        for sentence in [*sentences, say(key, **fields)]:
+            self._console.print(f"  {sentence}", markup=False)
+        self._bar.start()
+
+    def advanced(self, phase: Phase, done: int, total: int) -> None:
+        if phase not in self._phases:
+            self._phases[phase] = self._bar.add_task(say(f"cli.{phase}"), total=total)
+        self._bar.update(self._phases[phase], completed=done)
+        if phase == "evaluate" and done == total:
+            self._bar.stop()
 
 
-def _note(phi) -> str:
-    return phi.note_zh if current_language() == "zh" else phi.note
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return say("cli.seconds", count=f"{seconds:.0f}")
+    if seconds < 5400:
+        return say("cli.minutes", count=f"{seconds / 60:.1f}")
+    return say("cli.hours", count=f"{seconds / 3600:.1f}")
 
 
 def main() -> None:
@@ -66,5 +335,8 @@ def main() -> None:
     try:
         app()
     except ThroughtimeError as error:
-        Console(stderr=True).print(str(error), markup=False, highlight=False)
+        Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True, highlight=False).print(say("cli.interrupted"), markup=False)
+        sys.exit(130)

@@ -11,7 +11,7 @@ import torch
 from throughtime.errors import PlanError
 from throughtime.fleet.model import SequenceModel
 from throughtime.fleet.train import predict
-from throughtime.study.carry import Carrier
+from throughtime.study.carry import Carrier, single_threaded
 from throughtime.study.plan import Plan, Run
 from throughtime.tasks import Task
 
@@ -63,16 +63,14 @@ def seconds_of(budget: str | float) -> float:
 def measure(plan: Plan, task: Task, workers: int) -> Cost:
     """Time a few steps of every arm; nothing that is learnt here is kept."""
     carrier = Carrier(plan.model_copy(update={"points": 1}), task)
-    total = 0.0
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for cell in plan.cells:
-            for arm in plan.arms:
-                run = Run("", plan.name(arm, cell), arm, cell, "tune", 0, 0)
-                total += _seconds_per_epoch(carrier, run, plan)
-    finally:
-        torch.set_num_threads(threads)
+    with single_threaded():
+        total = sum(
+            _seconds_per_epoch(
+                carrier, Run("", plan.name(arm, cell), arm, cell, "tune", 0, 0), plan
+            )
+            for cell in plan.cells
+            for arm in plan.arms
+        )
     return Cost(total, workers)
 
 

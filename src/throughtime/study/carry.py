@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+
+import torch
 
 from throughtime.errors import PlanError
 from throughtime.fleet.model import ModelSpec
@@ -15,6 +19,17 @@ from throughtime.study.records import Record
 from throughtime.tasks import Prepared, Task
 
 WIDEST_EMBEDDING = 32
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread of arithmetic: small networks gain nothing from more, and runs share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Carrier:
@@ -59,15 +74,19 @@ class Carrier:
             stability={} if failed else stability(outcome.model, prepared.validation),
         )
 
-    def train(self, run: Run) -> tuple[Outcome, Prepared]:
-        """The trained network of a run, and the data it was trained on."""
+    def train(self, run: Run, epochs: int | None = None) -> tuple[Outcome, Prepared]:
+        """The trained network of a run, and the data it was trained on.
+
+        ``epochs`` stops earlier than the plan: at the epoch of the best validation score the
+        network is the one of the whole run.
+        """
         values = self.design[run.point]
         prepared = self._prepared(run.seed, str(values["scaling"]))
         recipe = Recipe(
             rate=float(values["rate"]),
             clip=float(values["clip"]),
             batch_size=self.plan.batch_size,
-            epochs=self.plan.epochs,
+            epochs=epochs or self.plan.epochs,
             patience=self.plan.patience,
         )
         outcome = train(

@@ -19,7 +19,7 @@ from throughtime.errors import LedgerError, PlanError
 from throughtime.study import run as runner
 from throughtime.study.arms import written
 from throughtime.study.budget import Cost, measure, seconds_of, sized
-from throughtime.study.carry import Carrier, check
+from throughtime.study.carry import Carrier, check, single_threaded
 from throughtime.study.judge import judge
 from throughtime.study.ledger import Ledger
 from throughtime.study.plan import DEFAULT_ARMS, Plan, Space
@@ -162,10 +162,15 @@ def choose(
         out: folder of the results; a temporary one by default.
         budget: wall time to be kept to, such as ``"3m"``: sizes points, seeds and epochs. Without
             it 8 points, 10 evaluation seeds and at most 30 epochs.
-        hidden_size, num_layers, bidirectional: the network.
+        hidden_size: units of a recurrent layer.
+        num_layers: recurrent layers above each other.
+        bidirectional: read the sequence both ways.
         space: what is tuned, see :class:`throughtime.study.plan.Space`.
-        points, epochs, patience, tuning_seeds, evaluation_seeds: the size of the study; not
-            together with ``budget``.
+        points: tuning points an arm; like the next four not together with ``budget``.
+        epochs: at most so many a run.
+        patience: epochs without a better validation score after which a run stops.
+        tuning_seeds: runs a tuning point.
+        evaluation_seeds: paired runs an arm at its best point.
         batch_size: sequences a training step.
         smallest_difference: of the metric, the least that matters; the metric's default if None.
         level: confidence level.
@@ -173,6 +178,7 @@ def choose(
         workers: processes; one a core by default.
         ledger: URL of a database to share with other machines; a file in ``out`` by default.
         listener: told what happens on the way.
+        data: options of :func:`throughtime.tasks.load`.
 
     Raises:
         DataError, PlanError, ActivationError, LedgerError: what was given cannot be used; nothing
@@ -353,7 +359,10 @@ def _hand_over(result: StudyResult, plan: Plan, task: Task, folder: Path) -> Non
         best = max(evaluated, key=lambda r: sign * (r.validation_score or 0.0))
         points = {r.arm: r.point for r in result.records if r.phase == "evaluate"}
         runs = {run.key: run for run in plan.specifications("evaluate", points)}
-        outcome, prepared = Carrier(plan, task).train(runs[best.key])
+        curve = [sign * score for score in best.validation_curve]
+        with single_threaded():
+            carrier = Carrier(plan, task)
+            outcome, prepared = carrier.train(runs[best.key], curve.index(max(curve)) + 1)
         about = {
             "data": result.title,
             "arm": best.arm,

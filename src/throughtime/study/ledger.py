@@ -80,7 +80,7 @@ class Ledger:
             raise LedgerError("ledger.unreadable", address=self.address, reason=reason) from failure
 
     def claim(self, key: str, *, lease: float) -> bool:
-        """Take the run for this process for ``lease`` seconds; False where another has or did it."""
+        """Take a run for ``lease`` seconds; False where another process has it or it is done."""
         now = time.time()
         with self._writing() as db:
             if db.execute(sa.select(_runs.c.key).where(_runs.c.key == key)).first():

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from throughtime.study.carry import Carrier
+from throughtime.study.carry import Carrier, single_threaded
 from throughtime.study.judge import select
 from throughtime.study.ledger import Ledger
 from throughtime.study.plan import Plan, Run
@@ -102,13 +102,9 @@ def _finish(
 def _crew(plan: Plan, task: Task, workers: int) -> Iterator[Callable[[Run], Future[Record]]]:
     """A function that sends a run to a worker; one thread of arithmetic a worker."""
     if workers == 1:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
         carrier = Carrier(plan, task)
-        try:
+        with single_threaded():
             yield lambda run: _at_once(carrier, run)
-        finally:
-            torch.set_num_threads(before)
         return
     pool = ProcessPoolExecutor(
         workers,
