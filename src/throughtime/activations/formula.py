@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import sympy
-from sympy import Expr
 from torch import Tensor
 
+from throughtime.activations.calculus import slope
 from throughtime.activations.emit import latex as latex_emitter
 from throughtime.activations.emit import numpy as numpy_emitter
 from throughtime.activations.emit import text as text_emitter
 from throughtime.activations.emit import torch as torch_emitter
 from throughtime.activations.emit.program import NotEmittable
 from throughtime.activations.parse import parse
-from throughtime.activations.primitives import CALLABLE, stabilised, x
+from throughtime.activations.primitives import CALLABLE, Expr, stabilised, x
 from throughtime.errors import ActivationError
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ class Activation:
         if parameter not in self._by_parameter:
             if parameter not in self.parameters:
                 raise self._unknown(parameter)
-            slope = _slope(self.expression, self._symbols[parameter])
-            self._by_parameter[parameter] = self._emitted(slope)
+            found = slope(self.expression, self._symbols[parameter])
+            self._by_parameter[parameter] = self._emitted(found)
         function = self._by_parameter[parameter]
         return lambda a, /, **theta: function(a, self._arguments(theta))
 
@@ -188,7 +188,7 @@ class Activation:
     @cached_property
     def derivative_expression(self) -> Expr:
         """φ' as a SymPy expression."""
-        return _slope(self.expression, x)
+        return slope(self.expression, x)
 
     def to_config(self) -> dict[str, Any]:
         """Everything that makes this function, as JSON."""
@@ -224,7 +224,7 @@ class Activation:
             raise ActivationError(
                 "activations.config", config=config, problem=repr(error)
             ) from None
-        return cls(name, formula, learnable=learnable, **bounds)
+        return cls(name, formula, learnable=learnable, **bounds)  # pyright: ignore[reportArgumentType]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Activation) and self._key == other._key
@@ -288,11 +288,11 @@ class Activation:
         if isinstance(formula, str):
             return formula, stabilised(parse(self.name, formula, symbols))
         expression = self._called(formula) if callable(formula) else formula
-        if not isinstance(expression, Expr):
+        if not isinstance(expression, sympy.Expr):
             raise ActivationError(
                 "activations.formula_kind", name=self.name, kind=type(expression).__name__
             )
-        own = {s: symbols[s.name] for s in expression.free_symbols if s.name in symbols}  # type: ignore[attr-defined]
+        own = {s: symbols[str(s)] for s in expression.free_symbols if str(s) in symbols}
         unknown = sorted(str(s) for s in expression.free_symbols - set(own))
         if unknown:
             raise ActivationError(
@@ -382,36 +382,6 @@ class _OfTensorsOrArrays:
         return self._of_tensors(a, *theta)
 
 
-def _slope(expression: Expr, symbol: sympy.Symbol) -> Expr:
-    slope = expression.diff(symbol).replace(sympy.DiracDelta, lambda *_: sympy.S.Zero)
-    return stabilised(_shorter(slope))
-
-
-def _shorter(slope: Expr) -> Expr:
-    """u/(1 + |x|) - |x|/(1 + |x|)² and the like as one fraction: fewer steps, no cancellation."""
-    if any(p.exp.free_symbols for p in slope.atoms(sympy.Pow)):
-        slope = slope.replace(lambda e: e.is_Mul, sympy.powsimp)
-
-    def merged(e: Expr) -> Expr:
-        e = e.replace(lambda t: t.is_Mul, _signs_joined)
-        if not e.is_Add or not any(p.exp.is_negative for p in e.atoms(sympy.Pow)):
-            return e
-        joined = sympy.factor_terms(sympy.together(e))
-        above, below = sympy.fraction(joined)
-        joined = sympy.expand(above) / below
-        return joined if joined.count_ops() < e.count_ops() else e
-
-    return slope.replace(lambda e: e.is_Add, merged)
-
-
-def _signs_joined(product: Expr) -> Expr:
-    """U sign(u) as |u|."""
-    for factor in product.args:
-        if isinstance(factor, sympy.sign) and factor.args[0] in product.args:
-            return product / factor / factor.args[0] * sympy.Abs(factor.args[0])
-    return product
-
-
 def _rebuilt(config: dict, reference: str, note: str, note_zh: str) -> Activation:
     phi = Activation.from_config(config)
     phi.reference, phi.note, phi.note_zh = reference, note, note_zh
@@ -456,7 +426,7 @@ def _parameter(activation: str, name: str, given: Any, learnable: Learning | Non
             low=low,
             high=high,
         )
-    return Parameter(name, *numbers, learnable)
+    return Parameter(name, numbers[0], numbers[1], numbers[2], learnable)
 
 
 def _number(value: Any) -> float:

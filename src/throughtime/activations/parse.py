@@ -9,9 +9,8 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import sympy
-from sympy import Expr
 
-from throughtime.activations.primitives import CALLABLE, x
+from throughtime.activations.primitives import CALLABLE, Expr, x
 from throughtime.errors import ActivationError
 
 LONGEST, DEEPEST, HIGHEST_POWER, LARGEST = 1000, 60, 16, 1e12
@@ -64,7 +63,7 @@ def parse(name: str, text: str, symbols: Mapping[str, sympy.Symbol]) -> Expr:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _refused(name, text, "not_a_formula", part=text.strip()[:60]) from None
     expression = _Reader(name, text, symbols).read(tree.body)
-    if not isinstance(expression, Expr):
+    if not isinstance(expression, sympy.Expr):
         raise _refused(name, text, "not_a_number", part=text.strip()[:60])
     return expression
 
@@ -89,7 +88,7 @@ class _Reader:
             raise
         except (TypeError, AttributeError, ValueError, ArithmeticError, RecursionError):
             raise self._refuse("not_a_formula", part=_source(node)) from None
-        if isinstance(result, Expr):
+        if isinstance(result, sympy.Expr):
             self._check_size(node, result)
         return result
 
@@ -117,7 +116,7 @@ class _Reader:
 
     def _put_together(self, node: ast.expr, parts: list):
         match node:
-            case ast.Constant(value=value) if type(value) in (int, float):
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
                 return self._number(value)
             case ast.Name(id=word) if word in self._symbols:
                 return self._symbols[word]

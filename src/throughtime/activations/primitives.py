@@ -6,9 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import sympy
-from sympy import Expr, Function, Piecewise
+from sympy import Piecewise
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+
+# SymPy's own hints say Basic, or nothing, where an expression comes back
+Expr = Any
+_Function: Any = sympy.Function
 
 x = sympy.Symbol("x", real=True)
 
@@ -19,7 +23,7 @@ FUNCTIONS = (
 """Every function head that an activation, or a derivative of one, can contain."""
 
 
-class _Stable(Function):
+class _Stable(_Function):
     nargs = 1
     textbook: Callable[[Any], Expr]
 
@@ -35,10 +39,12 @@ class sigmoid(_Stable):
 
     @staticmethod
     def textbook(x):
+        """The form that overflows or cancels."""
         return 1 / (1 + sympy.exp(-x))
 
     @classmethod
     def eval(cls, x):
+        """The value at 0, without a sum to round."""
         return sympy.S.Half if x == 0 else None
 
     def fdiff(self, argindex=1):
@@ -55,6 +61,7 @@ class softplus(_Stable):
 
     @staticmethod
     def textbook(x):
+        """The form that overflows or cancels."""
         return sympy.log(1 + sympy.exp(x))
 
     def fdiff(self, argindex=1):
@@ -70,10 +77,12 @@ class expm1(_Stable):
 
     @staticmethod
     def textbook(x):
+        """The form that overflows or cancels."""
         return sympy.exp(x) - 1
 
     @classmethod
     def eval(cls, x):
+        """The value at 0, without a sum to round."""
         return sympy.S.Zero if x == 0 else None
 
     def fdiff(self, argindex=1):
@@ -86,10 +95,12 @@ class log1p(_Stable):
 
     @staticmethod
     def textbook(x):
+        """The form that overflows or cancels."""
         return sympy.log(1 + x)
 
     @classmethod
     def eval(cls, x):
+        """The value at 0, without a sum to round."""
         return sympy.S.Zero if x == 0 else None
 
     def fdiff(self, argindex=1):
@@ -97,7 +108,7 @@ class log1p(_Stable):
         return 1 / (1 + self.args[0])
 
 
-def where(condition, yes, no) -> Expr:
+def where(condition: Any, yes: Any, no: Any) -> Expr:
     """``yes`` where the condition holds, else ``no``.
 
     A comparison with NaN does not hold, so the branch with ``x`` is put last: NaN stays NaN.
@@ -117,7 +128,7 @@ def where(condition, yes, no) -> Expr:
             first, rest = condition.args[0], Or(*condition.args[1:])
             return where(first, yes, where(rest, yes, no))
         case Relational() if inner := condition.atoms(Piecewise):
-            piecewise = max(inner, key=sympy.count_ops)
+            piecewise: Expr = max(inner, key=sympy.count_ops)
             *some, (last, _) = piecewise.args
             result = where(condition.xreplace({piecewise: last}), yes, no)
             for value, test in reversed(some):
@@ -131,7 +142,7 @@ def where(condition, yes, no) -> Expr:
     raise TypeError("where needs a comparison")
 
 
-def _given(branch: Expr, condition: Expr) -> Expr:
+def _given(branch: Expr, condition: Any) -> Expr:
     """The branch without the choices that ``condition`` has already made."""
 
     def chosen(*branches):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from sympy import Expr
 from sympy.printing.latex import LatexPrinter
+
+from throughtime.activations.primitives import Expr
 
 
 def emit(expression: Expr) -> str:
     r"""The expression for a paper.
 
     Example:
-        >>> from throughtime.activations.primitives import sigmoid, x
+        >>> from throughtime.activations.primitives import Expr, sigmoid, x
         >>> emit(x * sigmoid(x))
         'x \\sigma\\left(x\\right)'
     """

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import sympy
 import torch
-from sympy import Expr
 
 from throughtime.activations.emit.program import Step, program
 from throughtime.activations.emit.python import ARITHMETIC, function
-from throughtime.activations.primitives import FUNCTIONS
+from throughtime.activations.primitives import FUNCTIONS, Expr
 
 _ARRAYS = {
     **{f: f"np.{f}({{}})" for f in (*FUNCTIONS, "sqrt")},

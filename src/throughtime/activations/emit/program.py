@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy
-from sympy import Expr, Piecewise
+from sympy import Piecewise
 from sympy.core.relational import Relational
 
-from throughtime.activations.primitives import FUNCTIONS, x
+from throughtime.activations.primitives import FUNCTIONS, Expr, x
 
 Operand = str | float
 
@@ -90,7 +91,7 @@ def program(
         ["t0 = mul('x', 'x')", "t1 = add('t0', 1.0)"]
     """
     inputs = ("x", *(f"p{i}" for i in range(len(parameters))))
-    known = dict(zip((x, *parameters), inputs, strict=True))
+    known: dict[Expr, Operand] = dict(zip((x, *parameters), inputs, strict=True))
     writer = _Writer(known, guarded, dict(defaults or {}))
     results = tuple(writer.value(e) for e in expressions)
     return Program(inputs, tuple(writer.steps), results)
@@ -164,7 +165,7 @@ class _Writer:
 
     def _scaled(self, operand: Operand, scale: Expr) -> Operand:
         """By the number itself, or its inverse where that is the exact one."""
-        if scale.is_Rational and not scale.is_Integer and abs(scale.p) == 1:  # type: ignore[attr-defined]
+        if scale.is_Rational and not scale.is_Integer and abs(scale.p) == 1:
             return self.step("div", operand, float(1 / scale))
         return self.step("mul", operand, float(scale))
 
@@ -216,11 +217,11 @@ class _Writer:
         test = self._test(condition)
         return self.step("where", test, self.value(yes), self.value(rest))
 
-    def _test(self, condition: Relational) -> str:
+    def _test(self, condition: Any) -> str:
         left, right = self.value(condition.lhs), self.value(condition.rhs)
         return self.step(_COMPARISONS[condition.rel_op], left, right)
 
-    def _harmless(self, branch: Expr, condition: Relational) -> Expr:
+    def _harmless(self, branch: Expr, condition: Any) -> Expr:
         """The branch in a variable that stays at one good point where the condition fails."""
         (variable,) = [v for v in self.variables if branch.has(v)] or [None]
         if variable is None or _is_tame(branch):
@@ -241,13 +242,13 @@ class _Writer:
         self.variables.append(guard)
         return branch.xreplace({variable: guard})
 
-    def _good_point(self, branch: Expr, condition: Relational, variable: sympy.Symbol) -> float:
+    def _good_point(self, branch: Expr, condition: Any, variable: Any) -> float:
         points = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 4.0, -4.0, 10.0, -10.0)
         good = [p for p in points if self._is_good(branch, variable, p)]
         inside = [p for p in good if condition.subs(self.defaults).subs(variable, p) == sympy.true]
         return (inside or good or [0.0])[0]
 
-    def _is_good(self, branch: Expr, variable: sympy.Symbol, point: float) -> bool:
+    def _is_good(self, branch: Expr, variable: Any, point: float) -> bool:
         """Whether the branch and all its slopes are finite there at the usual parameters."""
         at = {variable: sympy.Float(point)} | {s: sympy.Float(v) for s, v in self.defaults.items()}
         slopes = [branch.diff(s) for s in branch.free_symbols]
@@ -257,7 +258,7 @@ class _Writer:
             return False
 
 
-def _bound(condition: Relational, variable: sympy.Symbol) -> tuple[str, float] | None:
+def _bound(condition: Any, variable: Any) -> tuple[str, float] | None:
     """The region of ``variable`` against a number, as the operation that keeps within it."""
     if condition.rhs == variable:
         condition = condition.reversed
@@ -292,7 +293,7 @@ def _is_tame(e: Expr) -> bool:
         return all(_is_tame(a) for a in e.args)
     if e.is_Mul or (e.is_Pow and e.exp.is_Integer and e.exp > 0):
         return _degree(e) <= 3 and all(_is_tame(a) for a in e.args)
-    return isinstance(e, Piecewise) and all(_is_tame(value) for value, _ in e.args)
+    return type(e) is Piecewise and all(_is_tame(branch.args[0]) for branch in e.args)
 
 
 def _degree(e: Expr) -> int:

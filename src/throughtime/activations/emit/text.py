@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from sympy import Expr
 from sympy.printing.str import StrPrinter
+
+from throughtime.activations.primitives import Expr
 
 
 def emit(expression: Expr) -> str:
     """The formula as text, every digit of its numbers kept.
 
     Example:
-        >>> from throughtime.activations.primitives import maximum, x
+        >>> from throughtime.activations.primitives import Expr, maximum, x
         >>> emit(maximum(x, 0))
         'where(x <= 0, 0, x)'
     """
@@ -24,7 +25,7 @@ class _Printer(StrPrinter):
     def _print_Float(self, expr):
         return repr(float(expr))
 
-    def _print_Exp1(self, expr):
+    def _print_Exp1(self, expr):  # pyright: ignore[reportIncompatibleMethodOverride]
         return "exp(1)"
 
     def _print_Piecewise(self, expr):

@@ -10,13 +10,12 @@ from itertools import permutations
 import sympy
 import torch
 import torch.nn.functional as F
-from sympy import Expr
 from torch import Tensor
 
 from throughtime.activations.emit.program import Step, program
 from throughtime.activations.emit.python import ARITHMETIC, function
 from throughtime.activations.parse import parse
-from throughtime.activations.primitives import FUNCTIONS, stabilised, x
+from throughtime.activations.primitives import FUNCTIONS, Expr, stabilised, x
 
 _TENSORS = {
     **{f: f"torch.{f}({{}})" for f in (*FUNCTIONS, "sqrt", "rsqrt")},
@@ -87,7 +86,8 @@ def composed(
             return _where(step, of_x)
         if step.of_x or step.operation in ARITHMETIC:
             return _TENSORS[step.operation]
-        return f"_of_parameter(torch.{_torch_name(step.operation)}, _NUMBERS[{step.operation!r}], {{}})"
+        pair = f"torch.{_torch_name(step.operation)}, _NUMBERS[{step.operation!r}]"
+        return f"_of_parameter({pair}, {{}})"
 
     last = "return {}" if steps.results[0] in of_x else "return {} + torch.zeros_like(x)"
     scope = {"torch": torch, "F": F, "_exp": _exp, "_NUMBERS": _NUMBERS}
