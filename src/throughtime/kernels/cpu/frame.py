@@ -1,0 +1,56 @@
+"""The one argument of the time loops: whole numbers and addresses, in a fixed order."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from throughtime.activations.emit.lanes import Address, Code, Int, Real, Word
+
+# sizes; then arrays, each followed by its strides in elements where it may have any.
+# 0 is the address of what is absent.
+FIELDS = (
+    "next_tile", "tiles", "rows", "T", "B", "I", "H",
+    "vectors", "pitch", "x_vectors", "x_pitch", "reverse", "pointwise",
+    "order", "lengths",
+    "x", "x_t", "x_b", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "theta",
+    "packed_ih", "packed_hh", "bias", "saved", "scratch", "scratch_stride",
+    "y", "h_n", "c_n",
+    "capacity", "dy", "dy_t", "dy_b", "dh_n", "dc_n",
+    "dx", "dh0", "dc0", "dw_ih", "dw_hh", "db", "dtheta", "theta_rows",
+    "delta", "blocks",
+)  # fmt: skip
+PLACE = {name: i for i, name in enumerate(FIELDS)}
+
+
+class Frame:
+    """The fields, read in the function being built."""
+
+    def __init__(self, code: Code, start: Address, real: Real):
+        self._code, self._start, self._real = code, start, real
+
+    def __getitem__(self, name: str) -> Int:
+        """A whole number."""
+        return (self._start + PLACE[name]).int()
+
+    def numbers(self, name: str) -> Address:
+        """An array of numbers."""
+        return self._array(name, self._real)
+
+    def integers(self, name: str) -> Address:
+        """An array of whole numbers."""
+        return self._array(name, None)
+
+    def absent(self, name: str) -> Word:
+        """Whether an array is not there."""
+        return self[name].is_("==", 0)
+
+    def take_tile(self) -> Int:
+        """The next tile that no worker has taken."""
+        counter = (self._start + PLACE["next_tile"]).value
+        one = ir.Constant(ir.IntType(64), 1)
+        return Int(self._code, self._code.builder.atomic_rmw("add", counter, one, "monotonic"))
+
+    def _array(self, name: str, real: Real | None) -> Address:
+        type = ir.IntType(64) if real is None else real.type
+        place = self._code.builder.inttoptr(self[name].value, type.as_pointer())
+        return Address(self._code, place, real)

@@ -1,0 +1,437 @@
+"""The time loops of the three cells, forwards and back, over tiles of rows of the batch.
+
+A tile runs through all time steps by itself: nothing is shared between tiles but weights, so any
+number of threads gives the same outputs. Rows of a tile are sorted by length, longest first: at
+each step those still alive are the first ones, and nothing is computed on padding.
+"""
+
+# ruff: noqa: E741 (I is the number of inputs)
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from llvmlite import ir
+
+from throughtime.activations.emit.lanes import I64, Address, Code, Int
+from throughtime.kernels.cpu.blocks import write_blocks
+from throughtime.kernels.cpu.frame import Frame
+from throughtime.kernels.cpu.machine import Assembly
+from throughtime.kernels.cpu.pointwise import SHAPES, Shape
+
+# numbers before the first block of what is saved; the first tells the rows of a tile
+HEADER = 16
+
+
+def write_loops(assembly: Assembly) -> None:
+    """forward, backward and the packing of weights before each, for every cell."""
+    write_blocks(assembly)
+    for name, move in (("gather", _copy), ("gather_add", _add), ("scatter", _copy_back)):
+        _write_rows(assembly, name, move)
+    _write_clear(assembly)
+    for name, shape in SHAPES.items():
+        _write_prepare_forward(assembly, name, shape)
+        _write_forward_tile(assembly, name, shape)
+        _write_forward(assembly, name)
+        _write_prepare_backward(assembly, name, shape)
+        _write_flush(assembly, name, shape)
+        _write_backward_tile(assembly, name, shape)
+        _write_backward(assembly, name, shape)
+
+
+def _vectors_of(at: Address, width: Int) -> Iterator[tuple[Int, tuple[Callable, Callable]]]:
+    """(first element, how to read and write there) of each vector of a row, the last in part."""
+    code, real = at.code, at.real
+    assert real is not None
+    W = code.width
+    whole = (width // W) * W
+    with code.repeat(whole, step=W) as i:
+        yield i, (lambda at: at.lanes(), lambda at, v: at.put(v))
+    with code.when(whole.is_("<", width)):
+        some = code.first(width - whole, real)
+        yield whole, (lambda at: at.some(some), lambda at, v: at.put_some(v, some))
+
+
+def _copy(far: Address, near: Address, width: Int) -> None:
+    for i, (read, write) in _vectors_of(near, width):
+        write(near + i, read(far + i))
+
+
+def _add(far: Address, near: Address, width: Int) -> None:
+    for i, (read, write) in _vectors_of(near, width):
+        write(near + i, read(near + i) + read(far + i))
+
+
+def _copy_back(far: Address, near: Address, width: Int) -> None:
+    for i, (read, write) in _vectors_of(near, width):
+        write(far + i, read(near + i))
+
+
+def _write_rows(assembly: Assembly, name: str, move: Callable) -> None:
+    """gather(frame, base, stride of t, of b, step, first row, rows, tile, pitch, width)."""
+    with assembly.function(name, "faiiiiiaii") as (code, start, *arguments):
+        base, t_stride, b_stride, step, first, rows, tile, pitch, width = arguments
+        frame = Frame(code, start, assembly.real)
+        T, backwards = frame["T"], frame["reverse"]
+        plain = frame.absent("order")
+        with code.builder.if_else(plain) as (all_alike, by_length):
+            with all_alike:
+                t = step + backwards * (T - step * 2 - 1)
+                row = base + t * t_stride + first * b_stride
+                with code.repeat(rows) as r:
+                    move(row + r * b_stride, tile + r * pitch, width)
+            with by_length:
+                order = frame.integers("order") + first
+                lengths = frame.integers("lengths") + first
+                with code.repeat(rows) as r:
+                    t = step + backwards * ((lengths + r).int() - step * 2 - 1)
+                    row = base + t * t_stride + (order + r).int() * b_stride
+                    move(row, tile + r * pitch, width)
+
+
+def _write_clear(assembly: Assembly) -> None:
+    """clear(frame, base, first row, rows, width): zeros beyond each length in a (T, B, width)."""
+    with assembly.function("clear", "faiii") as (code, start, base, first, rows, width):
+        frame = Frame(code, start, assembly.real)
+        with code.unless(frame.absent("order")):
+            order, lengths = frame.integers("order"), frame.integers("lengths")
+            with code.repeat(rows) as r:
+                row = base + (order + first + r).int() * width
+                with code.repeat(frame["T"], start=(lengths + first + r).int()) as t:
+                    at = row + t * frame["B"] * width
+                    for i, (read, write) in _vectors_of(at, width):
+                        write(at + i, read(at + i).like(0.0))
+
+
+def _write_prepare_forward(assembly: Assembly, name: str, shape: Shape) -> None:
+    """Biases added up and padded; weights packed where there is room for it."""
+    with assembly.function(f"prepare_forward_{name}", "f", public=True) as (code, start):
+        frame = Frame(code, start, assembly.real)
+        H, I, pitch = frame["H"], frame["I"], frame["pitch"]
+        bias = frame.numbers("bias")
+        with code.repeat(pitch * shape.sums, step=code.width) as i:
+            (bias + i).put((bias + i).lanes().like(0.0))
+        for field, blocks in (("b_ih", shape.from_x), ("b_hh", shape.from_h)):
+            with code.unless(frame.absent(field)):
+                for gate, block in enumerate(blocks):
+                    _add(frame.numbers(field) + H * gate, bias + pitch * block, H)
+        for field, packed, depth in (("w_ih", "packed_ih", I), ("w_hh", "packed_hh", H)):
+            with code.unless(frame.absent(packed)):
+                for gate in range(shape.gates):
+                    w = frame.numbers(field) + H * depth * gate
+                    to = frame.numbers(packed) + frame["vectors"] * code.width * depth * gate
+                    assembly.call(code, "pack_transposed", w, depth, depth, H, to)
+
+
+def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
+    """forward_tile(frame, first row, rows, scratch)."""
+    with assembly.function(f"forward_tile_{name}", "fiia") as (code, start, first, rows, scratch):
+        frame = Frame(code, start, assembly.real)
+        T, B, I, H = (frame[n] for n in "TBIH")
+        pitch, vectors, x_pitch = frame["pitch"], frame["vectors"], frame["x_pitch"]
+        size = rows * pitch
+        h, c, own, gathered = (scratch + size * k for k in (0, 1, 2, 2 + shape.saved))
+        bias, saved = frame.numbers("bias"), frame.numbers("saved")
+        saved = saved + HEADER + first * T * pitch * shape.saved
+        by_length = code.builder.not_(frame.absent("order"))
+        lengths = frame.integers("lengths") + first
+
+        def rows_of(kind, base, strides, step, tile, count, width, tile_pitch=pitch):
+            assembly.call(
+                code, kind, start, base, *strides, step, first, count, tile, tile_pitch, width
+            )
+
+        def state(kind, field, tile):
+            with code.unless(frame.absent(field)):
+                rows_of(kind, frame.numbers(field), (0, H), 0, tile, rows, H)
+
+        def product(left, lda, which, depth, gate, init, ldi, out, count):
+            def unpacked():
+                w = frame.numbers(f"w_{which}") + H * depth * gate
+                assembly.call(code, "dots", left, lda, w, depth, init, ldi, out, pitch, count, H)
+
+            def packed():
+                w = frame.numbers(f"packed_{which}") + vectors * code.width * depth * gate
+                assembly.call(
+                    code, "product", left, lda, w, depth, init, ldi, out, pitch, count, vectors
+                )
+
+            with code.builder.if_else(frame.absent(f"packed_{which}")) as (yes, no):
+                with yes:
+                    unpacked()
+                with no:
+                    packed()
+
+        state("gather", "h0", h)
+        state("gather", "c0", c)
+        alive, steps = code.variable(rows), code.variable(T)
+        with code.when(by_length):
+            steps.set(lengths.int())
+        x_at, x_stride = code.variable(gathered), code.variable(x_pitch)
+        with code.repeat(steps.get()) as step:
+            with code.when(by_length), _while_dead(code, lengths, alive, step):
+                alive.set(alive.get() - 1)
+            count = alive.get()
+            a = code.variable(own)
+            with code.unless(frame.absent("saved")):
+                a.set(saved + step * size * shape.saved)
+            a = a.get()
+            strides = frame["x_t"], frame["x_b"]
+            with code.builder.if_else(by_length) as (scattered, together):
+                with scattered:
+                    rows_of(
+                        "gather", frame.numbers("x"), strides, step, gathered, count, I, x_pitch
+                    )
+                with together:
+                    t = step + frame["reverse"] * (T - step * 2 - 1)
+                    x_at.set(frame.numbers("x") + t * strides[0] + first * strides[1])
+                    x_stride.set(strides[1])
+            for gate, block in enumerate(shape.from_x):
+                out, init = a + size * block, bias + pitch * block
+                product(x_at.get(), x_stride.get(), "ih", I, gate, init, 0, out, count)
+            for gate, block in enumerate(shape.from_h):
+                out, own_sum = a + size * block, block in shape.from_x
+                init = (out, pitch) if own_sum else (bias + pitch * block, 0)
+                product(h, pitch, "hh", H, gate, *init, out, count)
+            arguments = a, size, h, c, count, vectors, pitch, frame.numbers("theta")
+            _pointwise(code, frame, *arguments)
+            y_strides = B * H, H
+            rows_of("scatter", frame.numbers("y"), y_strides, step, h, count, H)
+        state("scatter", "h_n", h)
+        state("scatter", "c_n", c)
+        assembly.call(code, "clear", start, frame.numbers("y"), first, rows, H)
+
+
+@contextmanager
+def _while_dead(code: Code, lengths: Address, alive, step: Int) -> Iterator[None]:
+    """As long as the last of the rows held alive is over at this step."""
+
+    def dead():
+        last = alive.get() - 1
+        some = last.is_(">=", 0)
+        row = Int(code, code.builder.select(some, last.value, ir.Constant(I64, 0)))
+        return code.builder.and_(some, (lengths + row).int().is_("<=", step))
+
+    with code.repeat_while(dead):
+        yield
+
+
+def _pointwise(code: Code, frame: Frame, *arguments: Address | Int) -> None:
+    """Call the function of the cell's activations."""
+    values = [a.value for a in arguments]
+    kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+    function = code.builder.inttoptr(frame["pointwise"].value, kind.as_pointer())
+    code.builder.call(function, values)
+
+
+@contextmanager
+def _tiles(code: Code, frame: Frame) -> Iterator[tuple[Int, Int]]:
+    """(first row, rows) of each tile this worker gets."""
+    tile = code.variable(frame.take_tile())
+    with code.repeat_while(lambda: tile.get().is_("<", frame["tiles"])):
+        first = tile.get() * frame["rows"]
+        yield first, (frame["B"] - first).at_most(frame["rows"])
+        tile.set(frame.take_tile())
+
+
+def _write_forward(assembly: Assembly, name: str) -> None:
+    """forward(frame, worker): as long as there are tiles, take one and run it."""
+    with assembly.function(f"forward_{name}", "fi", public=True) as (code, start, worker):
+        frame = Frame(code, start, assembly.real)
+        scratch = frame.numbers("scratch") + frame["scratch_stride"] * worker
+        with _tiles(code, frame) as (first, rows):
+            assembly.call(code, f"forward_tile_{name}", start, first, rows, scratch)
+
+
+def _write_prepare_backward(assembly: Assembly, name: str, shape: Shape) -> None:
+    """Weights packed for the way back."""
+    with assembly.function(f"prepare_backward_{name}", "f", public=True) as (code, start):
+        frame = Frame(code, start, assembly.real)
+        H, I = frame["H"], frame["I"]
+        kinds = ("w_ih", "packed_ih", I, "x_vectors"), ("w_hh", "packed_hh", H, "vectors")
+        for field, packed, width, vectors in kinds:
+            with code.unless(frame.absent(packed)):
+                for gate in range(shape.gates):
+                    w = frame.numbers(field) + H * width * gate
+                    to = frame.numbers(packed) + frame[vectors] * code.width * H * gate
+                    assembly.call(code, "pack_rows", w, width, H, width, to)
+
+
+def _write_flush(assembly: Assembly, name: str, shape: Shape) -> None:
+    """flush(frame, worker, depth, δ, h, x): gradients of weights from the steps gathered so far."""
+    with assembly.function(f"flush_{name}", "fiiaaa") as (code, start, worker, depth, *rest):
+        delta, h, x = rest
+        frame = Frame(code, start, assembly.real)
+        H, pitch, x_pitch = frame["H"], frame["pitch"], frame["x_pitch"]
+        stride = frame["capacity"] * pitch
+        kinds = (
+            ("dw_ih", shape.from_x, x, x_pitch, "x_vectors"),
+            ("dw_hh", shape.from_h, h, pitch, "vectors"),
+        )
+        for field, blocks, right, width, vectors in kinds:
+            with code.unless(frame.absent(field)):
+                size = H * width
+                own = frame.numbers(field) + size * shape.gates * worker
+                for gate, block in enumerate(blocks):
+                    left, out = delta + stride * block, own + size * gate
+                    assembly.call(
+                        code, "outer", left, pitch, right, width, depth, out, width, H,
+                        frame[vectors],
+                    )  # fmt: skip
+        with code.unless(frame.absent("db")):
+            own = frame.numbers("db") + pitch * shape.sums * worker
+            for block in range(shape.sums):
+                left, out = delta + stride * block, own + pitch * block
+                assembly.call(code, "sums", left, pitch, depth, out, frame["vectors"])
+
+
+def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
+    """backward_tile(frame, worker, first row, rows, scratch)."""
+    with assembly.function(f"backward_tile_{name}", "fiiia") as (code, start, worker, *rest):
+        first, rows, scratch = rest
+        frame = Frame(code, start, assembly.real)
+        T, B, I, H = (frame[n] for n in "TBIH")
+        pitch, vectors = frame["pitch"], frame["vectors"]
+        x_pitch, x_vectors, capacity = frame["x_pitch"], frame["x_vectors"], frame["capacity"]
+        size = rows * pitch
+        g, gc, c_first = (scratch + size * k for k in range(3))
+        x_gradient = c_first + size
+        zeros = x_gradient + rows * x_pitch
+        delta = zeros + x_pitch
+        h_before = delta + capacity * pitch * shape.sums
+        x_here = h_before + capacity * pitch
+        saved = frame.numbers("saved") + HEADER + first * T * pitch * shape.saved
+        theta = frame.numbers("theta")
+        dtheta = frame.numbers("dtheta") + frame["theta_rows"] * pitch * worker
+        by_length = code.builder.not_(frame.absent("order"))
+        lengths = frame.integers("lengths") + first
+        outputs, inputs = (B * H, H), (frame["x_t"], frame["x_b"])
+
+        def rows_of(kind, base, strides, step, tile, count, width, tile_pitch=pitch):
+            assembly.call(
+                code, kind, start, base, *strides, step, first, count, tile, tile_pitch, width
+            )
+
+        def clear(at: Address, length: Int) -> None:
+            with code.repeat(length, step=code.width) as i:
+                (at + i).put((at + i).lanes().like(0.0))
+
+        def state(field, tile):
+            clear(tile, size)
+            with code.unless(frame.absent(field)):
+                rows_of("gather", frame.numbers(field), (0, H), 0, tile, rows, H)
+
+        state("dh_n", g)
+        if shape.has_cell:
+            state("dc_n", gc)
+            state("c0", c_first)
+        clear(zeros, x_pitch)
+        alive, steps, depth = code.variable(rows), code.variable(T), code.variable(code.int(0))
+        with code.when(by_length):
+            steps.set(lengths.int())
+            alive.set(code.int(0))
+        longest = steps.get()
+
+        def flush():
+            assembly.call(
+                code, f"flush_{name}", start, worker, depth.get(), delta, h_before, x_here
+            )
+            depth.set(code.int(0))
+
+        with code.repeat(longest) as i:
+            step = longest - i - 1
+            with code.when(by_length), _while_awake(code, lengths, alive, rows, step):
+                alive.set(alive.get() + 1)
+            count = alive.get()
+            with code.unless(frame.absent("dy")):
+                strides = frame["dy_t"], frame["dy_b"]
+                rows_of("gather_add", frame.numbers("dy"), strides, step, g, count, H)
+            with code.when((depth.get() + count).is_(">", capacity)):
+                flush()
+            k = depth.get()
+            h_here, delta_here = h_before + k * pitch, delta + k * pitch
+            a = saved + step * size * shape.saved
+            c_before = code.variable(c_first)
+            with code.builder.if_else(step.is_("==", 0)) as (at_start, later):
+                with at_start:
+                    rows_of("gather", frame.numbers("h0"), (0, H), 0, h_here, count, H)
+                with later:
+                    rows_of("gather", frame.numbers("y"), outputs, step - 1, h_here, count, H)
+                    if shape.has_cell:
+                        c_before.set(a + size * (shape.sums - shape.saved))
+            with code.unless(frame.absent("dw_ih")):
+                at = x_here + k * x_pitch
+                rows_of("gather", frame.numbers("x"), inputs, step, at, count, I, x_pitch)
+            stride = capacity * pitch
+            _pointwise(
+                code, frame, a, size, c_before.get(), h_here, g, gc, delta_here, stride,
+                count, vectors, pitch, theta, dtheta,
+            )  # fmt: skip
+            with code.unless(frame.absent("delta")):
+                for field, blocks, source, apart in (
+                    ("delta", shape.from_x, delta_here, stride),
+                    ("blocks", range(shape.saved), a, size),
+                ):
+                    width = H * len(blocks)
+                    for place, block in enumerate(blocks):
+                        base = frame.numbers(field) + H * place
+                        tile = source + apart * block
+                        rows_of("scatter", base, (B * width, width), step, tile, count, H)
+            for gate, block in enumerate(shape.from_h):
+                w = frame.numbers("packed_hh") + vectors * code.width * H * gate
+                left = delta_here + stride * block
+                assembly.call(
+                    code, "product", left, pitch, w, H, g, pitch, g, pitch, count, vectors
+                )
+            with code.unless(frame.absent("dx")):
+                for gate, block in enumerate(shape.from_x):
+                    w = frame.numbers("packed_ih") + x_vectors * code.width * H * gate
+                    left = delta_here + stride * block
+                    init = (x_gradient, x_pitch) if gate else (zeros, 0)
+                    assembly.call(
+                        code, "product", left, pitch, w, H, *init, x_gradient, x_pitch, count,
+                        x_vectors,
+                    )  # fmt: skip
+                out = frame.numbers("dx")
+                rows_of("scatter", out, (B * I, I), step, x_gradient, count, I, x_pitch)
+            depth.set(k + count)
+        flush()
+        rows_of("scatter", frame.numbers("dh0"), (0, H), 0, g, rows, H)
+        if shape.has_cell:
+            rows_of("scatter", frame.numbers("dc0"), (0, H), 0, gc, rows, H)
+        with code.unless(frame.absent("dx")):
+            assembly.call(code, "clear", start, frame.numbers("dx"), first, rows, I)
+
+
+@contextmanager
+def _while_awake(code: Code, lengths: Address, alive, rows: Int, step: Int) -> Iterator[None]:
+    """As long as the next row is long enough to be alive at this step."""
+
+    def awake():
+        some = alive.get().is_("<", rows)
+        row = Int(code, code.builder.select(some, alive.get().value, ir.Constant(I64, 0)))
+        return code.builder.and_(some, (lengths + row).int().is_(">", step))
+
+    with code.repeat_while(awake):
+        yield
+
+
+def _write_backward(assembly: Assembly, name: str, shape: Shape) -> None:
+    """backward(frame, worker): the worker's sums start at zero; then tiles as long as there are."""
+    with assembly.function(f"backward_{name}", "fi", public=True) as (code, start, worker):
+        frame = Frame(code, start, assembly.real)
+        H, pitch, x_pitch = frame["H"], frame["pitch"], frame["x_pitch"]
+        sizes = {
+            "dw_ih": H * x_pitch * shape.gates,
+            "dw_hh": H * pitch * shape.gates,
+            "db": pitch * shape.sums,
+            "dtheta": pitch * frame["theta_rows"],
+        }
+        for field, size in sizes.items():
+            with code.unless(frame.absent(field)):
+                own = frame.numbers(field) + size * worker
+                with code.repeat(size, step=code.width) as i:
+                    (own + i).put((own + i).lanes().like(0.0))
+        scratch = frame.numbers("scratch") + frame["scratch_stride"] * worker
+        with _tiles(code, frame) as (first, rows):
+            assembly.call(code, f"backward_tile_{name}", start, worker, first, rows, scratch)

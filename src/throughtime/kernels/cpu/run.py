@@ -1,0 +1,306 @@
+"""Calls of the time loops on tensors: memory, tiles, threads."""
+
+# ruff: noqa: E741 (I is the number of inputs)
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from throughtime.activations.emit.lanes import REALS
+from throughtime.kernels.cpu.blocks import packed_size
+from throughtime.kernels.cpu.frame import FIELDS, PLACE
+from throughtime.kernels.cpu.loops import HEADER, write_loops
+from throughtime.kernels.cpu.machine import Program, host, program
+from throughtime.kernels.cpu.pointwise import Cell, write_backward, write_forward
+from throughtime.kernels.cpu.pool import together
+
+NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+# rows of a tile at most: more would leave the nearest cache
+MOST_ROWS = 48
+# multiplications that repay waking another thread
+THREAD_WORK = 1.5e6
+# steps times rows from which on packed weights repay the packing
+PACKING_WORK = 6
+# rows whose products with δ make one update of the gradients of the weights, and their bytes
+GATHERED_ROWS, GATHERED_BYTES = 128, 1 << 19
+
+
+@cache
+def _loops(real: str) -> Program:
+    return program("loops", real, write_loops)
+
+
+@cache
+def _entry(real: str, name: str):
+    return _loops(real).function(name, 1 if name.startswith("prepare") else 2)
+
+
+@cache
+def _pointwise(cell: Cell, real: str) -> tuple[Program, int, int]:
+    def write(assembly):
+        write_forward(assembly, cell)
+        write_backward(assembly, cell)
+
+    code = program(cell.text, real, write)
+    return code, code.address("forward"), code.address("backward")
+
+
+def compiled(cell: Cell, dtype: torch.dtype) -> None:
+    """Compile what a cell needs, or load it from disk.
+
+    Raises:
+        NotEmittable: a formula uses a function that is not written for vectors.
+    """
+    _loops(NAMES[dtype])
+    _pointwise(cell, NAMES[dtype])
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of one call and of its padded rows."""
+
+    T: int
+    B: int
+    I: int
+    H: int
+    lanes: int
+    bytes: int
+
+    @classmethod
+    def of(cls, x: Tensor, H: int) -> Sizes:
+        """Of input ``x`` (T, B, I) and H units."""
+        real = REALS[NAMES[x.dtype]]
+        T, B, I = x.shape
+        return cls(T, B, I, H, host().width(real), real.bytes)
+
+    def vectors(self, width: int) -> int:
+        """Vectors of a row."""
+        return -(-width // self.lanes)
+
+    def pitch(self, width: int) -> int:
+        """Numbers from one row of a tile to the next; never a multiple of a page."""
+        size = self.vectors(width) * self.lanes
+        return size if size * self.bytes % 2048 else size + self.lanes
+
+    def saved(self, blocks: int) -> int:
+        """Numbers kept for the way back."""
+        return HEADER + self.T * self.B * blocks * self.pitch(self.H)
+
+
+def _frame(**fields: int) -> array:
+    values = [0] * len(FIELDS)
+    for name, value in fields.items():
+        values[PLACE[name]] = value
+    return array("q", values)
+
+
+def _at(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _workers(work: float, B: int) -> int:
+    return max(1, min(torch.get_num_threads(), B, int(work / THREAD_WORK)))
+
+
+def _tile_rows(B: int, workers: int) -> int:
+    tiles = workers * max(1, -(-B // (workers * MOST_ROWS)))
+    return max(1, -(-B // tiles))
+
+
+def _rows_apart(x: Tensor) -> Tensor:
+    """The tensor if its rows lie in one piece each, else a copy."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+def _by_length(lengths: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """(order, lengths in it): longest first."""
+    if lengths is None:
+        return None, None
+    lengths, order = torch.sort(lengths.long(), descending=True, stable=True)
+    return order, lengths
+
+
+@cache
+def _defaults(cell: Cell, dtype: torch.dtype, pitch: int) -> Tensor:
+    values = [p.default for phi in cell.activations for p in phi.parameters.values()]
+    values += [cell.leak] if cell.leaky else []
+    return torch.tensor(values or [0.0], dtype=dtype).unsqueeze(-1).repeat(1, pitch)
+
+
+def _theta(cell: Cell, theta: Tensor | None, like: Tensor, pitch: int) -> Tensor:
+    """All parameters, a row each, (rows, pitch)."""
+    rows = _defaults(cell, like.dtype, pitch)
+    if theta is None:
+        return rows
+    rows = rows.clone()
+    rows[: theta.shape[0], : theta.shape[1]] = theta
+    return rows
+
+
+def forward(
+    cell: Cell,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    theta: Tensor | None,
+    lengths: Tensor | None,
+    reverse: bool,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Y (T, B, H), h_n (B, H), c_n (B, H) or empty, and what is kept for the way back or empty."""
+    shape, real = cell.shape, NAMES[x.dtype]
+    H = w_hh.shape[1]
+    x, h0, w_ih, w_hh = _rows_apart(x), h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
+    c0 = None if c0 is None else c0.contiguous()
+    sizes = Sizes.of(x, H)
+    T, B, I = sizes.T, sizes.B, sizes.I
+    pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
+    y, h_n = x.new_empty(T, B, H), x.new_empty(B, H)
+    c_n = x.new_empty((B, H) if shape.has_cell else 0)
+    saved = x.new_empty(sizes.saved(shape.saved) if save else 0)
+    order, lengths = _by_length(lengths)
+    workers = _workers(T * B * shape.gates * H * (H + I), B)
+    rows = _tile_rows(B, workers)
+    if save:
+        saved[0] = rows
+    packed = T * B >= PACKING_WORK
+    packs = [shape.gates * packed_size(n, H, sizes.lanes) if packed else 0 for n in (I, H)]
+    per_worker = rows * (pitch * (2 + shape.saved) + x_pitch)
+    memory = x.new_empty(sum(packs) + shape.sums * pitch + workers * per_worker)
+    at, unit = memory.data_ptr(), sizes.bytes
+    bias = at + sum(packs) * unit
+    theta = _theta(cell, theta, x, pitch)
+    frame = _frame(
+        tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
+        vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
+        reverse=reverse, pointwise=_pointwise(cell, real)[1],
+        order=_at(order), lengths=_at(lengths),
+        x=_at(x), x_t=x.stride(0), x_b=x.stride(1), h0=_at(h0), c0=_at(c0),
+        w_ih=_at(w_ih), w_hh=_at(w_hh), b_ih=_at(b_ih), b_hh=_at(b_hh), theta=_at(theta),
+        packed_ih=at if packed else 0, packed_hh=at + packs[0] * unit if packed else 0,
+        bias=bias, saved=_at(saved) if save else 0,
+        scratch=bias + shape.sums * pitch * unit, scratch_stride=per_worker,
+        y=_at(y), h_n=_at(h_n), c_n=_at(c_n) if shape.has_cell else 0,
+    )  # fmt: skip
+    address = frame.buffer_info()[0]
+    _entry(real, f"prepare_forward_{cell.name}")(address)
+    run = _entry(real, f"forward_{cell.name}")
+    together(lambda worker: run(address, worker), workers)
+    return y, h_n, c_n, saved
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which gradients of the way back are wanted; those of the states always are."""
+
+    x: bool
+    w_ih: bool
+    w_hh: bool
+    bias: bool
+
+
+def backward(
+    cell: Cell,
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    theta: Tensor | None,
+    y: Tensor,
+    saved: Tensor,
+    lengths: Tensor | None,
+    reverse: bool,
+    wanted: Wanted,
+    tap: bool = False,
+) -> dict[str, Tensor]:
+    """Gradients by name: dx, dh0, dc0, dw_ih, dw_hh, db (a row a sum), dtheta (a row a parameter).
+
+    With ``tap`` also delta, (T, B, G, H), the gradient at each sum, and blocks, what was saved.
+    """
+    shape, real = cell.shape, NAMES[x.dtype]
+    H, G = w_hh.shape[1], shape.gates
+    x, h0, w_ih, w_hh = _rows_apart(x), h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
+    c0 = None if c0 is None else c0.contiguous()
+    dy = None if dy is None else _rows_apart(dy)
+    dh_n = None if dh_n is None else dh_n.contiguous()
+    dc_n = None if dc_n is None else dc_n.contiguous()
+    sizes = Sizes.of(x, H)
+    T, B, I, unit = sizes.T, sizes.B, sizes.I, sizes.bytes
+    pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
+    rows = int(saved[0])
+    tiles = -(-B // rows)
+    workers = min(tiles, _workers(2 * T * B * G * H * (H + I), B))
+    order, lengths = _by_length(lengths)
+    gathered = GATHERED_BYTES // (unit * (pitch * (shape.sums + 1) + x_pitch))
+    capacity = max(rows, min(GATHERED_ROWS, T * rows, gathered))
+    learnt = any(cell.learnt)
+    out = {"dh0": x.new_empty(B, H)}
+    if shape.has_cell:
+        out["dc0"] = x.new_empty(B, H)
+    if wanted.x:
+        out["dx"] = x.new_empty(T, B, I)
+    if tap:
+        out["delta"] = x.new_zeros(T, B, G, H)
+        out["blocks"] = x.new_zeros(T, B, shape.saved, H)
+    sums = {}
+    if wanted.w_ih:
+        sums["dw_ih"] = x.new_empty(workers, G * H, x_pitch)
+    if wanted.w_hh:
+        sums["dw_hh"] = x.new_empty(workers, G * H, pitch)
+    if wanted.bias:
+        sums["db"] = x.new_empty(workers, shape.sums, pitch)
+    if learnt:
+        sums["dtheta"] = x.new_empty(workers, cell.rows, pitch)
+    packs = [
+        G * packed_size(H, I, sizes.lanes) if wanted.x else 0,
+        G * packed_size(H, H, sizes.lanes),
+    ]
+    per_worker = rows * (3 * pitch + x_pitch) + x_pitch
+    per_worker += capacity * (pitch * (shape.sums + 1) + x_pitch)
+    memory = x.new_empty(sum(packs) + workers * per_worker)
+    at = memory.data_ptr()
+    theta = _theta(cell, theta, x, pitch)
+    places = {name: tensor.data_ptr() for name, tensor in (out | sums).items()}
+    frame = _frame(
+        tiles=tiles, rows=rows, T=T, B=B, I=I, H=H,
+        vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
+        reverse=reverse, pointwise=_pointwise(cell, real)[2],
+        order=_at(order), lengths=_at(lengths),
+        x=_at(x), x_t=x.stride(0), x_b=x.stride(1), h0=_at(h0), c0=_at(c0),
+        w_ih=_at(w_ih), w_hh=_at(w_hh), theta=_at(theta),
+        packed_ih=at if wanted.x else 0, packed_hh=at + packs[0] * unit,
+        saved=_at(saved), scratch=at + sum(packs) * unit, scratch_stride=per_worker,
+        y=_at(y), capacity=capacity, theta_rows=cell.rows if learnt else 0,
+        dy=_at(dy), dy_t=0 if dy is None else dy.stride(0), dy_b=0 if dy is None else dy.stride(1),
+        dh_n=_at(dh_n), dc_n=_at(dc_n),
+        **places,
+    )  # fmt: skip
+    address = frame.buffer_info()[0]
+    _entry(real, f"prepare_backward_{cell.name}")(address)
+    run = _entry(real, f"backward_{cell.name}")
+    took_part = together(lambda worker: run(address, worker), workers)
+    widths = {"dw_ih": I, "dw_hh": H, "db": H, "dtheta": H}
+    for name, parts in sums.items():
+        out[name] = _total(parts, took_part)[:, : widths[name]].contiguous()
+    return out
+
+
+def _total(parts: Tensor, workers: list[int]) -> Tensor:
+    """The sum over the workers that took part."""
+    total = parts[workers[0]]
+    for worker in workers[1:]:
+        total = total.add_(parts[worker])
+    return total
