@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from throughtime.fleet.saved import SavedModel
 
+SIZE = ("points", "epochs", "patience", "tuning_seeds", "evaluation_seeds")
+_PARTIAL = ".partial"
 _VERSIONS = ("throughtime", "torch", "numpy", "numba", "scipy", "arch")
 
 
@@ -220,8 +222,7 @@ def choose(
         seed=seed,
         **size,
     )
-    folder = Path(tempfile.mkdtemp(prefix="throughtime-")) if out is None else Path(out)
-    earlier = _earlier(folder, first, sized_by_time=budget is not None)
+    earlier = None if out is None else _earlier(Path(out), first)
     task = load(source, **data)
     listener.understood(task)
     check(first, task)
@@ -230,9 +231,9 @@ def choose(
     if plan is None:
         cost = measure(first, task, workers)
         plan = first if seconds is None else sized(first, cost, seconds)
+    folder = Path(tempfile.mkdtemp(prefix="throughtime-")) if out is None else Path(out)
+    plan = _settled(plan, folder)
     book = _ledger(folder, ledger, plan, task)
-    if earlier is None:
-        _save(plan, folder)
     expected = None if cost is None else cost.seconds(plan)
     listener.planned(plan, expected, len(book.records(plan.hash)))
     records = runner.run(plan, task, book, workers=workers, watch=listener.advanced)
@@ -274,15 +275,16 @@ def _described(source: Any, data: dict[str, Any]) -> dict[str, Any]:
     return {"source": shown, **options}
 
 
-def _earlier(folder: Path, first: Plan, *, sized_by_time: bool) -> Plan | None:
+def _earlier(folder: Path, first: Plan) -> Plan | None:
     """The plan that stands in the folder, if it is the same request's."""
     if not (folder / "plan.toml").exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and not folder.is_dir():
+            raise PlanError("study.not_a_folder", folder=str(folder))
+        if folder.exists() and any(f.suffix != _PARTIAL for f in folder.iterdir()):
             raise PlanError("study.folder_in_use", folder=str(folder))
         return None
     plan = Plan.load(folder / "plan.toml")
-    by_time = ("points", "epochs", "patience", "tuning_seeds", "evaluation_seeds")
-    kept = {name: getattr(plan, name) for name in by_time} if sized_by_time else {}
+    kept = {name: getattr(plan, name) for name in SIZE} if "budget" in first.asked else {}
     wanted = first.model_copy(update=kept)
     if plan != wanted:
         fields = type(plan).model_fields
@@ -291,15 +293,22 @@ def _earlier(folder: Path, first: Plan, *, sized_by_time: bool) -> Plan | None:
     return plan
 
 
-def _save(plan: Plan, folder: Path) -> None:
-    beside = folder / "plan.toml.partial"
+def _settled(plan: Plan, folder: Path) -> Plan:
+    """The plan in the folder: this one, or that of a process which was there a moment before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"plan.{os.getpid()}{_PARTIAL}"
     plan.save(beside)
-    beside.replace(folder / "plan.toml")
+    try:
+        os.link(beside, folder / "plan.toml")
+    except FileExistsError:
+        return _earlier(folder, plan) or plan
+    finally:
+        beside.unlink()
+    return plan
 
 
 def _ledger(folder: Path, address: str | None, plan: Plan, task: Task) -> Ledger:
     """The ledger, once it is sure that the data are those of its earlier runs."""
-    folder.mkdir(parents=True, exist_ok=True)
     book = Ledger(address or folder / "ledger.sqlite")
     known = [fields["data"] for event, fields in book.events(plan.hash) if event == "data"]
     if known and known[0] != task.fingerprint:
