@@ -102,7 +102,6 @@ def expected_squared_slope(name: str) -> float:
 @pytest.mark.parametrize("name", ["tanh", "relu", "elu", "softsign"])
 def test_critical_gain_is_what_the_activation_calls_for(name):
     wanted = 1 / math.sqrt(expected_squared_slope(name))
-    assert init.critical_gain(tt.activation(name)) == pytest.approx(wanted, rel=1e-5)
     (W,) = blocks("rnn", started("rnn", "critical", nonlinearity=name))
     torch.testing.assert_close(W @ W.T, wanted**2 * EYE, rtol=1e-4, atol=1e-10)
     (W,) = blocks("rnn", started("rnn", "critical:gaussian", nonlinearity=name))

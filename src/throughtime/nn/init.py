@@ -90,25 +90,10 @@ def critical(block: Block, matrix: str = "orthogonal") -> None:
     if matrix not in ("orthogonal", "gaussian"):
         known = "orthogonal, gaussian"
         raise LayerError("nn.init_choice", name="critical", value=matrix, known=known)
-    gain = 1.0 if block.phi is None else critical_gain(block.phi)
+    gain = 1.0 if block.phi is None else block.phi.facts.critical_gain
+    if block.phi is not None and not math.isfinite(gain):
+        raise LayerError("nn.no_critical_gain", name=block.phi.name)
     {"orthogonal": orthogonal, "gaussian": gaussian}[matrix](block, gain=gain)
-
-
-def critical_gain(phi: Activation) -> float:
-    """The gain with E[φ'(z)²] gain² = 1, z ~ N(0, 1), at the parameters' defaults.
-
-    Example:
-        >>> from throughtime import activation
-        >>> round(critical_gain(activation("relu")) ** 2, 6)
-        2.0
-    """
-    step = 1e-3
-    z = torch.arange(-10 + step / 2, 10, step, dtype=torch.float64)
-    density = torch.exp(-z.square() / 2)
-    passed = float((density * phi.derivative(z).square()).sum() / density.sum())
-    if not 0 < passed < math.inf:
-        raise LayerError("nn.no_critical_gain", name=phi.name, value=passed)
-    return 1 / math.sqrt(passed)
 
 
 _STARTS = {

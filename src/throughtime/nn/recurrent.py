@@ -46,16 +46,6 @@ class Recurrent(nn.Module):
         self._places = {argument: checks.place(argument, phi) for argument, phi in places.items()}
         if forget_bias is not None and not bias:
             raise LayerError("nn.forget_bias_without_bias", value=forget_bias)
-        self._emit()
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        self._emit()
-
-    def _emit(self) -> None:
-        """Turn the formulas into code before a run: ``torch.compile`` cannot trace SymPy."""
-        for phi in self._places.values():
-            phi(torch.zeros(()))
 
     @property
     def _state_widths(self) -> tuple[int, ...]:
