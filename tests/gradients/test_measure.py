@@ -83,6 +83,15 @@ def test_signal_counts_exact_zeros():
     assert found.injected_zero[:-1].tolist() == [1.0] * (T - 1)
 
 
+def test_quantiles_over_sequences():
+    values = np.random.default_rng(0).normal(size=(6, 9))
+    values[2, 3:] = np.nan
+    values[4] = np.nan
+    for q in (0.1, 0.5, 0.9):
+        expected = [np.nanquantile(row, q) if not np.isnan(row).all() else np.nan for row in values]
+        np.testing.assert_allclose(measure.series.quantile(values, q), expected)
+
+
 # 2
 
 

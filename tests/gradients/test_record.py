@@ -352,3 +352,23 @@ def test_one_length_for_an_unbatched_sequence():
     x = torch.randn(T, I, dtype=torch.float64)
     record = trace(module, x, lambda m, x: m(x, lengths=4)[0].sum()).records["l0"]
     assert record.lengths.tolist() == [4] and not record.total[4:].any()
+
+
+def test_the_first_sequences_of_a_batch_can_be_recorded_alone():
+    from throughtime.gradients.record.capture import Capture
+    from throughtime.gradients.record.layers import recurrent_modules
+    from throughtime.gradients.record.replay import records_of_call
+
+    for module in (
+        nn.LSTM(I, H, 2, bidirectional=True, dropout=0.4),
+        ours.GRU(I, H, 2, dropout=0.4),
+    ):
+        with Capture(recurrent_modules(module)) as capture:
+            y = module(
+                pack_padded_sequence(torch.randn(T, B, I), torch.tensor(LENGTHS), False, False)
+            )[0]
+        y.data.sin().sum().backward()
+        all_of_them = records_of_call(capture.calls[0], "")
+        for key, few in records_of_call(capture.calls[0], "", sequences=2).items():
+            assert few.lengths.tolist() == LENGTHS[:2]
+            torch.testing.assert_close(few.total, all_of_them[key].total[:, :2])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from throughtime.gradients.measure.series import Array, by_lag, by_time
 from throughtime.gradients.record.record import Record
@@ -39,11 +40,12 @@ def budget(record: Record) -> Budget:
         The per-step contributions asked for in pytorch issue 1407, written as projections so that
         they add up.
     """
-    delta, previous = record.run.pulled.hidden.double(), record.run.orbit.previous.double()
+    delta, previous = _scaled(record.run.pulled.hidden), _scaled(record.run.orbit.previous)
     whole = delta.flatten(0, 1).T @ previous.flatten(0, 1)
-    norm = whole.square().sum()
-    shares = ((delta @ whole) * previous).sum(-1) / norm
-    overlap = (delta @ delta.mT) * (previous @ previous.mT)
+    shares = ((delta @ whole) * previous).sum(-1, dtype=torch.float64)
+    norm = shares.sum()
+    shares = shares / norm
+    overlap = (delta @ delta.mT).double() * (previous @ previous.mT)
     size = overlap.sum((1, 2)).clamp_min(0).sqrt().sum()
     lagged = np.nansum(by_lag(record, shares), axis=-1)
     if not norm > 0:
@@ -54,6 +56,12 @@ def budget(record: Record) -> Budget:
         cancellation=float(torch.sqrt(norm) / size) if size > 0 else float("nan"),
         last_steps=_last_steps(lagged),
     )
+
+
+def _scaled(tensor: Tensor) -> Tensor:
+    """To a largest entry of 1: products of tiny gradients must not vanish."""
+    largest = tensor.abs().amax()
+    return tensor / largest if largest > 0 else tensor
 
 
 def _last_steps(lagged: Array) -> int:

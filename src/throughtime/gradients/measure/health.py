@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from throughtime.gradients.measure.series import (
     Array,
@@ -50,8 +52,7 @@ def health(record: Record) -> Health:
     rms = np.sqrt(mean(np.where(record.alive.cpu().numpy(), numpy(squared_norms(states)), np.nan)))
     rms = rms / np.sqrt(states.shape[-1])
     recent = log(backward[: max(2, longest // 2)])[::-1]
-    points = numpy(states[record.alive])
-    variances = _variances(points)
+    variances = _variances(states[record.alive])
     return Health(
         rms=rms,
         growth=slope_of(recent),
@@ -61,8 +62,9 @@ def health(record: Record) -> Health:
     )
 
 
-def _variances(points: Array) -> Array:
+def _variances(points: Tensor) -> Array:
+    """Eigenvalues of the covariance, largest first."""
     centred = points - points.mean(0)
-    if not np.isfinite(centred).all():
+    if not centred.isfinite().all():
         return np.full(points.shape[-1], np.nan)
-    return np.linalg.svd(centred, compute_uv=False) ** 2
+    return numpy(torch.linalg.eigvalsh((centred.T @ centred).double()).clamp_min(0).flip(0))

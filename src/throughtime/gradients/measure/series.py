@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from throughtime.gradients.record.record import Record
@@ -17,16 +18,14 @@ def numpy(tensor: Tensor) -> Array:
 
 
 def squared_norms(tensor: Tensor) -> Tensor:
-    """‖·‖² over the last axis in float64."""
-    return tensor.double().square().sum(-1)
+    """‖·‖² over the last axis, summed in float64."""
+    return torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64).square()
 
 
 def by_time(record: Record, per_step: Tensor) -> Array:
     """A (T, B) tensor in run order as NumPy in the order of time, NaN on padding."""
     timed = run_order(per_step.unsqueeze(-1), record.lengths, record.reverse).squeeze(-1)
-    values = numpy(timed).copy()
-    values[~record.alive.cpu().numpy()] = np.nan
-    return values
+    return np.where(record.alive.cpu().numpy(), numpy(timed), np.nan)
 
 
 def by_lag(record: Record, per_step: Tensor) -> Array:
@@ -50,12 +49,12 @@ def mean(values: Array) -> Array:
 
 
 def quantile(values: Array, q: float) -> Array:
-    """Quantile over sequences, NaN where there is none."""
-    kept = ~np.isnan(values).all(-1)
-    found = np.full(values.shape[0], np.nan)
-    if kept.any():
-        found[kept] = np.nanquantile(values[kept], q, axis=-1)
-    return found
+    """Quantile over sequences, interpolated as NumPy's; NaN where there is none."""
+    ordered = np.sort(values, axis=-1)
+    place = q * np.maximum((~np.isnan(values)).sum(-1) - 1, 0)
+    low, high = (np.take_along_axis(ordered, f(place).astype(int)[:, None], -1)[:, 0]
+                 for f in (np.floor, np.ceil))  # fmt: skip
+    return low + (place - np.floor(place)) * (high - low)
 
 
 def log(values: Array) -> Array:

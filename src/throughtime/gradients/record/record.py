@@ -152,12 +152,13 @@ def make_run(
     injected: Tensor,
     injected_cell: Tensor | None,
     delta: Tensor | None = None,
+    preactivation: Tensor | None = None,
 ) -> Run:
     """A run from what is known in run order: inputs, states and what the loss injects.
 
     With ``delta`` at hand nothing is carried back through the steps again.
     """
-    inside = orbit(r, x, torch.cat([h0.unsqueeze(0), states])[:-1], c0)
+    inside = orbit(r, x, torch.cat([h0.unsqueeze(0), states[:-1]]), c0, preactivation)
     linear = inside.linearise()
     if delta is None:
         pulled = linear.pull(injected, injected_cell)

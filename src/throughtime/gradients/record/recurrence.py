@@ -328,7 +328,13 @@ def valid(T: int, lengths: Tensor) -> Tensor:
     return torch.arange(T, device=lengths.device).unsqueeze(-1) < lengths
 
 
-def orbit(r: Recurrence, x: Tensor, previous: Tensor, cell: Tensor | None = None) -> Orbit:
+def orbit(
+    r: Recurrence,
+    x: Tensor,
+    previous: Tensor,
+    cell: Tensor | None = None,
+    preactivation: Tensor | None = None,
+) -> Orbit:
     """Everything inside a recurrence whose states are known: one product for all steps.
 
     Args:
@@ -336,32 +342,19 @@ def orbit(r: Recurrence, x: Tensor, previous: Tensor, cell: Tensor | None = None
         x: its input in run order, (T, B, I).
         previous: h_{t-1} in run order, (T, B, H).
         cell: c_0 (B, H), or c_{t-1} of every step (T, B, H) where they are known; LSTM only.
+        preactivation: a_t, where it is known already.
     """
-    u, v = linear(x, r.w_ih, r.b_ih), linear(previous, r.w_hh, r.b_hh)
-    H = r.hidden_size
-    if r.kind == "elman":
-        a = u + v
-        return Orbit(r, previous, a, r.phi.slope(a), {})
-    assert r.phi_gate is not None
     if r.kind == "gru":
-        gates = u[..., : 2 * H] + v[..., : 2 * H]
-        reset, update = r.phi_gate.value(gates).chunk(2, -1)
-        m = v[..., 2 * H :]
-        a_n = u[..., 2 * H :] + reset * m
-        slope = torch.cat([r.phi_gate.slope(gates), r.phi.slope(a_n)], -1)
-        values = {"r": reset, "z": update, "n": r.phi.value(a_n)}
-        return Orbit(r, previous, torch.cat([gates, a_n], -1), slope, values, candidate=m)
+        return _orbit_gru(r, x, previous, preactivation)
+    a = preactivation
+    if a is None:
+        a = linear(x, r.w_ih, r.b_ih) + linear(previous, r.w_hh, r.b_hh)
+    if r.kind == "elman":
+        return Orbit(r, previous, a, r.phi.slope(a), {})
     assert cell is not None and r.phi_output is not None
-    a = u + v
-    a_i, a_f, a_g, a_o = a.chunk(4, -1)
-    values = {
-        "i": r.phi_gate.value(a_i),
-        "f": r.phi_gate.value(a_f),
-        "g": r.phi.value(a_g),
-        "o": r.phi_gate.value(a_o),
-    }
-    blocks = zip("ifgo", (a_i, a_f, a_g, a_o), strict=True)
-    slope = torch.cat([r.activation_of(gate).slope(block) for gate, block in blocks], -1)
+    blocks = dict(zip(r.gates, a.chunk(4, -1), strict=True))
+    values = {gate: r.activation_of(gate).value(block) for gate, block in blocks.items()}
+    slope = torch.cat([r.activation_of(gate).slope(block) for gate, block in blocks.items()], -1)
     written, keep = values["i"] * values["g"], values["f"]
     before = cell if cell.dim() == 3 else _cells_before(cell, written, keep)
     c = torch.addcmul(written, keep, before)
@@ -376,6 +369,24 @@ def orbit(r: Recurrence, x: Tensor, previous: Tensor, cell: Tensor | None = None
         cell_slope=r.phi_output.slope(c),
         cell_value=r.phi_output.value(c),
     )
+
+
+def _orbit_gru(r: Recurrence, x: Tensor, previous: Tensor, a: Tensor | None) -> Orbit:
+    assert r.phi_gate is not None
+    H = r.hidden_size
+    m = linear(previous, r.w_hh[2 * H :], None if r.b_hh is None else r.b_hh[2 * H :])
+    if a is None:
+        state_bias = None if r.b_hh is None else r.b_hh[: 2 * H]
+        u, v = linear(x, r.w_ih, r.b_ih), linear(previous, r.w_hh[: 2 * H], state_bias)
+        gates = u[..., : 2 * H] + v
+        reset, update = r.phi_gate.value(gates).chunk(2, -1)
+        a = torch.cat([gates, u[..., 2 * H :] + reset * m], -1)
+    else:
+        reset, update = r.phi_gate.value(a[..., : 2 * H]).chunk(2, -1)
+    gates, a_n = a[..., : 2 * H], a[..., 2 * H :]
+    slope = torch.cat([r.phi_gate.slope(gates), r.phi.slope(a_n)], -1)
+    values = {"r": reset, "z": update, "n": r.phi.value(a_n)}
+    return Orbit(r, previous, a, slope, values, candidate=m)
 
 
 def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:

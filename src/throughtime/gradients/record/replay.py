@@ -29,21 +29,25 @@ class _Pass:
 
 
 @torch.no_grad()
-def records_of_call(call: Call, key: str, route: str = "auto") -> dict[str, Record]:
+def records_of_call(
+    call: Call, key: str, route: str = "auto", sequences: int | None = None
+) -> dict[str, Record]:
     """The records of one call of a fused layer, bottom layer first.
 
     Args:
         call: what was watched, after the backward pass.
         key: what the records' keys start with.
         route: ``"auto"``, ``"adjoint"`` or ``"probe"``, see :func:`throughtime.gradients.trace`.
+        sequences: how many sequences of the batch to record, from the first; all by default.
     """
     with torch.autocast(data_of(call.input).device.type, enabled=False):
-        return _Replay(call, key, route).records()
+        return _Replay(call, key, route, sequences).records()
 
 
 class _Replay:
-    def __init__(self, call: Call, key: str, route: str):
+    def __init__(self, call: Call, key: str, route: str, sequences: int | None):
         self.call, self.key, self.route = call, key, route
+        self.kept = slice(sequences)
         layers = recurrences(call.module)
         self.dtype = _working(layers[0][0].w_hh.dtype)
         self.layers = [[r.to(self.dtype) for r in directions] for directions in layers]
@@ -52,10 +56,12 @@ class _Replay:
             raise TraceError("gradients.input_changed", layer=call.name)
         self.unbatched = self.packed is None and data_of(call.input).dim() == 2
         x, lengths = self._padded(call.input)
+        given = lengths if lengths is not None else self._all_steps(call.lengths, x)
+        self.lengths = given[self.kept]
+        x = x[:, self.kept]
         self.T, self.B = x.shape[:2]
-        self.lengths = lengths if lengths is not None else self._all_steps(call.lengths, x)
         self.alive = valid(self.T, self.lengths).unsqueeze(-1)
-        self.x = torch.where(self.alive, x, 0.0)
+        self.x = self._without_padding(x)
         told = call.tapped if len(call.tapped) == sum(map(len, layers)) else {}
         self.tapped = told if route == "auto" else {}
         self.reported = None if lengths is None and call.lengths is None else self.lengths
@@ -63,7 +69,11 @@ class _Replay:
     def _all_steps(self, lengths: Tensor | None, x: Tensor) -> Tensor:
         if lengths is not None:
             return lengths
-        return torch.full((self.B,), self.T, dtype=torch.int64, device=x.device)
+        return torch.full((x.shape[1],), x.shape[0], dtype=torch.int64, device=x.device)
+
+    def _without_padding(self, sequence: Tensor) -> Tensor:
+        full = bool((self.lengths == self.T).all())
+        return sequence if full else torch.where(self.alive, sequence, 0.0)
 
     def _padded(self, sequence: Tensor | PackedSequence) -> tuple[Tensor, Tensor | None]:
         if isinstance(sequence, PackedSequence):
@@ -79,15 +89,15 @@ class _Replay:
         if data is None:
             return self.x.new_zeros(self.T, self.B, width)
         sequence = self.packed._replace(data=data) if self.packed is not None else data
-        padded = self._padded(sequence)[0]
-        return torch.where(self.alive, padded, 0.0)
+        return self._without_padding(self._padded(sequence)[0][:, self.kept])
 
     def _state(self, tensor: Tensor | None, width: int) -> Tensor:
         """A (L·D, B, ·) tensor, zeros for None."""
         if tensor is None:
             rows = sum(len(directions) for directions in self.layers)
             return self.x.new_zeros(rows, self.B, width)
-        return (tensor.unsqueeze(1) if self.unbatched else tensor).detach().to(self.dtype)
+        tensor = tensor.unsqueeze(1) if self.unbatched else tensor
+        return tensor.detach()[:, self.kept].to(self.dtype)
 
     def records(self) -> dict[str, Record]:
         passes, masks = self._forward()
@@ -107,7 +117,8 @@ class _Replay:
                 last_cell = None if c_n is None else c_n[row]
                 record = self._record(layer, one, injected, last_cell)
                 found.append(record)
-                below = below + record.delta @ one.r.w_ih
+                if layer:
+                    below = below + record.delta @ one.r.w_ih
             mask = masks[layer]
             outside = below if mask is None else below * mask
         return {record.key: record for record in reversed(found)}
@@ -118,7 +129,8 @@ class _Replay:
             H = one.r.hidden_size
             in_cell = at_last_step(self.x.new_zeros(self.T, self.B, H), self.lengths, last_cell)
         delta = self._delta(layer, one, injected, last_cell)
-        run = make_run(one.r, one.x, one.h0, one.c0, one.states, injected, in_cell, delta)
+        a = self._told(layer, one.reverse, "preactivation") if self.tapped else None
+        run = make_run(one.r, one.x, one.h0, one.c0, one.states, injected, in_cell, delta, a)
         key = ".".join(p for p in (self.key, f"l{layer}") if p) + ("_reverse" * one.reverse)
         return Record(key, layer, one.reverse, one.r, self.lengths, run)
 
@@ -134,7 +146,8 @@ class _Replay:
 
     def _told(self, layer: int, reverse: bool, what: str) -> Tensor:
         number = layer * len(self.layers[0]) + int(reverse)
-        return run_order(self.tapped[number][what].to(self.dtype), self.lengths, reverse)
+        told = self.tapped[number][what][:, self.kept].to(self.dtype)
+        return run_order(told, self.lengths, reverse)
 
     def _forward(self) -> tuple[list[list[_Pass]], list[Tensor | None]]:
         """Every direction of every layer, and the dropout mask on each layer's input."""
@@ -204,8 +217,9 @@ class _Replay:
         if self.packed is not None and isinstance(self.call.module, nn.RNNBase):
             ones = self.x.new_ones(self.packed.data.shape[0], width, dtype=dtype)
             return self._like_output(torch.dropout(ones, p, True), 0)
-        ones = self.x.new_ones(self.T, self.B, width, dtype=dtype)
-        return torch.dropout(ones, p, True).to(self.dtype)
+        B = len(self._all_steps(self.call.lengths, self._padded(self.call.input)[0]))
+        ones = self.x.new_ones(self.T, B, width, dtype=dtype)
+        return torch.dropout(ones, p, True)[:, self.kept].to(self.dtype)
 
 
 @torch.no_grad()
