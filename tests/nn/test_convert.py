@@ -131,6 +131,8 @@ def test_our_own_layers_are_converted_too_and_keep_what_they_learnt():
     tt.nn.convert(model, activation="swish", **quiet)
     assert "activation_slope_l0" not in dict(model[0].named_parameters())
     assert model[0].activation_beta_l0.item() == 1.0
+    lstm = tt.nn.convert(tt.nn.LSTM(3, 4, output_activation="relu"), "elu", **quiet)
+    assert (lstm.activation.name, lstm.output_activation.name) == ("elu", "elu")
     leaky = tt.nn.convert(tt.nn.RNN(3, 4, leak=0.2, recurrent_init="identity"), "relu", **quiet)
     assert (leaky.leak, leaky.recurrent_init) == (0.2, "identity")
 
