@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from throughtime import __version__
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 Language = Annotated[Literal["en", "zh"] | None, Parameter(name="--lang")]
 
 app = App(
-    name="throughtime", version=__version__, help="Which recurrent activation? With evidence."
+    name="throughtime",
+    version=__version__,
+    help="Which recurrent activation? With evidence.",
+    suppress_keyboard_interrupt=False,
+    exit_on_error=False,
 )
 
 
@@ -334,6 +338,8 @@ def main() -> None:
     """Run the command line; what a person can mend is said without a traceback, exit code 2."""
     try:
         app()
+    except CycloptsError:  # the usage was wrong, and that has been said
+        sys.exit(2)
     except ThroughtimeError as error:
         Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
         sys.exit(2)

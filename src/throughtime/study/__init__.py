@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 _HOMES = {
-    "Choice": "choose",
-    "choose": "choose",
-    "reopen": "choose",
+    "Choice": "chooser",
+    "choose": "chooser",
+    "reopen": "chooser",
     "Ledger": "ledger",
     "Plan": "plan",
     "Space": "plan",
@@ -17,15 +17,12 @@ _HOMES = {
 __all__ = ["Choice", "Ledger", "Plan", "Space", "choose", "reopen"]
 
 if TYPE_CHECKING:
-    from throughtime.study.choose import Choice, choose, reopen
+    from throughtime.study.chooser import Choice, choose, reopen
     from throughtime.study.ledger import Ledger
     from throughtime.study.plan import Plan, Space
 
 
 def __getattr__(name: str):
     if name in _HOMES:
-        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        # `choose` is also the module's name, which the import has just bound here
-        globals()[name] = found
-        return found
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

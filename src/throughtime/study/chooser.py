@@ -203,9 +203,9 @@ def choose(
         "evaluation_seeds": evaluation_seeds,
     }
     size = {name: value for name, value in size.items() if value is not None}
-    if budget is not None and size:
-        raise PlanError("study.budget_and_size", size=", ".join(size))
     seconds = None if budget is None else seconds_of(budget)
+    if seconds is not None and size:
+        raise PlanError("study.budget_and_size", size=", ".join(size))
     first = Plan.of(
         data=_described(source, data),
         asked={} if budget is None else {"budget": str(budget)},
