@@ -11,7 +11,7 @@ def emit(expression: Expr) -> str:
     r"""The expression for a paper.
 
     Example:
-        >>> from throughtime.activations.primitives import Expr, sigmoid, x
+        >>> from throughtime.activations.primitives import sigmoid, x
         >>> emit(x * sigmoid(x))
         'x \\sigma\\left(x\\right)'
     """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sympy.printing.str import StrPrinter
 
-from throughtime.activations.primitives import Expr
+from throughtime.activations.primitives import Expr, x
 
 
 def emit(expression: Expr) -> str:
     """The formula as text, every digit of its numbers kept.
 
     Example:
-        >>> from throughtime.activations.primitives import Expr, maximum, x
+        >>> from throughtime.activations.primitives import maximum, x
         >>> emit(maximum(x, 0))
         'where(x <= 0, 0, x)'
     """
@@ -32,6 +32,8 @@ class _Printer(StrPrinter):
         *some, (last, _) = expr.args
         text = self._print(last)
         for value, condition in reversed(some):
+            if condition.rhs == x:
+                condition = condition.reversed
             test = f"{self._print(condition.lhs)} {condition.rel_op} {self._print(condition.rhs)}"
             text = f"where({test}, {self._print(value)}, {text})"
         return text
