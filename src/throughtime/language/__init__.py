@@ -12,13 +12,14 @@ import tomllib
 from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 LANGUAGES = ("en", "zh")
 
 _current: ContextVar[str | None] = ContextVar("throughtime_language", default=None)
 
 
-def say(key: str, /, language: str | None = None, **fields: object) -> str:
+def say(key: str, /, language: str | None = None, **fields: Any) -> str:
     """The text of ``key`` with its placeholders filled.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from throughtime.errors import PlanError
 
@@ -39,8 +39,8 @@ def activation_of(arm: str) -> Activation:
     from throughtime.activations import Activation, activation
 
     head, *settings = (part.strip() for part in arm.split(";"))
-    values: dict[str, float] = {}
-    learnable = {}
+    values: dict[str, Any] = {}
+    learnable: dict[str, Literal["shared", "unit"]] = {}
     for setting in settings:
         sign = "~" if "~" in setting else "="
         parameter, _, value = (part.strip() for part in setting.partition(sign))

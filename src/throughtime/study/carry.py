@@ -16,7 +16,7 @@ from throughtime.fleet.train import Outcome, Recipe, evaluate, train
 from throughtime.study.arms import activation_of
 from throughtime.study.plan import Plan, Run
 from throughtime.study.records import Record
-from throughtime.tasks import Prepared, Task
+from throughtime.tasks import Prepared, Scaling, Task
 
 WIDEST_EMBEDDING = 32
 
@@ -81,7 +81,7 @@ class Carrier:
         network is the one of the whole run.
         """
         values = self.design[run.point]
-        prepared = self._prepared(run.seed, str(values["scaling"]))
+        prepared = self._prepared(run.seed, values["scaling"])
         recipe = Recipe(
             rate=float(values["rate"]),
             clip=float(values["clip"]),
@@ -114,7 +114,7 @@ class Carrier:
             vocabulary=vocabulary,
         )
 
-    def _prepare(self, seed: int, scaling: str) -> Prepared:
+    def _prepare(self, seed: int, scaling: Scaling) -> Prepared:
         return self.task.prepare(self.task.split(seed), scaling)
 
 

@@ -18,6 +18,7 @@ from scipy.stats import qmc
 from throughtime.errors import PlanError
 from throughtime.study.arms import name_of
 from throughtime.study.records import Phase
+from throughtime.tasks.preprocessing import Scaling
 
 DEFAULT_ARMS = ("tanh", "relu", "leaky_relu", "elu", "gelu", "softsign", "identity")
 
@@ -32,7 +33,7 @@ class Space(_Strict):
     rate: tuple[float, float] = (3e-4, 3e-2)
     start: tuple[str, ...] = ("orthogonal", "identity", "uniform", "critical")
     clip: tuple[float, ...] = (1.0, 10.0)
-    scaling: tuple[str, ...] = ("standard", "minmax")
+    scaling: tuple[Scaling, ...] = ("standard", "minmax")
 
     @model_validator(mode="after")
     def _sound(self) -> Space:
