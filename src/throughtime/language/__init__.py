@@ -37,7 +37,7 @@ def say(key: str, /, language: str | None = None, **fields: Any) -> str:
 
 
 def current_language() -> str:
-    """The language in use: set by :func:`use_language`, else taken from the locale, else English."""
+    """The language in use: that of :func:`use_language`, else the locale's, else English."""
     return _current.get() or _language_of_locale()
 
 
