@@ -92,14 +92,15 @@ def _forecasts(task: Task, split: Split) -> dict[str, float]:
 def infer_season(task: Task, rows: np.ndarray) -> int | None:
     """The lag in steps at which the windows of ``rows`` resemble themselves most, if clearly.
 
-    The highest local maximum of the autocorrelation of the first target within windows, at least
-    0.3; lags up to three quarters of a window.
+    The highest local maximum, at least 0.3, of the autocorrelation of the first target along
+    windows and what follows them; lags up to the window.
     """
     chosen = rows[:: max(1, len(rows) // _WINDOWS_FOR_SEASON)]
-    series = task.x[chosen][..., task.target_columns[0]].astype(np.float64)
-    series = series - series.mean()
-    steps = series.shape[1]
-    lags = range(1, max(2, steps * 3 // 4))
+    past = task.x[chosen][..., task.target_columns[0]]
+    ahead = task.y[chosen].reshape(len(chosen), task.horizon, -1)[..., 0]
+    series = np.concatenate((past, ahead), axis=1).astype(np.float64)
+    series -= series.mean()
+    lags = range(1, min(past.shape[1] + 2, series.shape[1]))
     r = np.array([_correlation(series[:, :-k], series[:, k:]) for k in lags])
     peaks = np.flatnonzero((r[1:-1] > r[:-2]) & (r[1:-1] >= r[2:])) + 1
     peaks = peaks[r[peaks] >= _CLEAR_SEASON]

@@ -90,7 +90,7 @@ class Options:
             return ()
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",")] if "," in value else [value]
-        if not all(isinstance(v, str) for v in value):
+        if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
             raise DataError("tasks.not_column_names", option=option, value=value)
         return tuple(dict.fromkeys(value))
 

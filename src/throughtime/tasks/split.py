@@ -19,6 +19,8 @@ _FEWEST = 10
 
 def split(task: Task, seed: int) -> Split:
     """Rows of the three parts: given ones as given, the others drawn; see :meth:`Task.split`."""
+    if task.given is None and len(task) < _FEWEST:
+        raise _too_few(task)
     given = np.full(len(task), TRAIN) if task.given is None else task.given
     pool, validation, test = (np.flatnonzero(given == part) for part in (TRAIN, VALIDATION, TEST))
     share = task.validation_share
@@ -46,14 +48,14 @@ def _draw(
         stay, drawn = _by_class(task, pool, share, seed, keep)
     else:
         stay, drawn = _at_random(pool, share, seed)
-    if not drawn.size or stay.size < keep or (task.spans is None and pool.size < _FEWEST - 2):
-        raise DataError(
-            "tasks.too_few_windows" if task.spans is not None else "tasks.too_few_series",
-            name=task.name,
-            count=len(task),
-            fewest=_FEWEST,
-        )
+    if not drawn.size or stay.size < keep:
+        raise _too_few(task)
     return stay, drawn
+
+
+def _too_few(task: Task) -> DataError:
+    key = "tasks.too_few_series" if task.spans is None else "tasks.too_few_windows"
+    return DataError(key, name=task.name, count=len(task), fewest=_FEWEST)
 
 
 def _at_random(pool: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -147,9 +147,9 @@ def _form(
     if options.time is None and ids.n_unique() == len(ids):
         return "wide"
     if options.problem is None and targets and _all_numbers(table, targets):
-        read = [texts(table, t) for t in targets]
-        groups = pl.DataFrame([ids.alias("id"), *read]).group_by("id").n_unique()
-        if (groups.drop("id") > 1).sum_horizontal().any():
+        read = [texts(table, t).alias(f"target {t}") for t in targets]
+        distinct = pl.DataFrame([ids.alias("id"), *read]).group_by("id").n_unique().drop("id")
+        if max(distinct.max().row(0)) > 1:
             return "over_time"
     return "long"
 

@@ -106,26 +106,27 @@ def read_table(path: Path) -> Table:
 
 
 def _read_text_table(path: Path, separator: str | None) -> Table:
-    text = read_text(path)
-    header_line = next(iter(text.splitlines()), "")
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    blank = len(text) - len(text.lstrip("\n"))
+    body = text[blank:]
     if separator is None:
-        separator = max(_CANDIDATES, key=header_line.count)
-    header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
-    _check_header(path.name, header)
+        separator = max(_CANDIDATES, key=body.partition("\n")[0].count)
     try:
-        frame = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
+        cells = pl.read_csv(
+            body.encode(), separator=separator, has_header=False, infer_schema=False
+        )
     except pl.exceptions.PolarsError as error:
-        line = _first_ragged_line(text, separator, len(header))
-        if line is not None:
-            raise DataError(
-                "tasks.ragged_row",
-                source=path.name,
-                row=line[0],
-                cells=line[1],
-                columns=len(header),
-            ) from None
-        raise _other_kind(path, error) from None
-    return _filled(frame.rename(dict(zip(frame.columns, header, strict=True))), path.name, 2)
+        line = _first_ragged_line(body, separator)
+        if line is None:
+            raise _other_kind(path, error) from None
+        row, count, columns = line
+        raise DataError(
+            "tasks.ragged_row", source=path.name, row=blank + row, cells=count, columns=columns
+        ) from None
+    header = [name or "" for name in cells.row(0)]
+    _check_header(path.name, header)
+    frame = cells.rename(dict(zip(cells.columns, header, strict=True)))[1:]
+    return _filled(frame, path.name, blank + 2)
 
 
 def read_text(path: Path) -> str:
@@ -144,7 +145,7 @@ def read_text(path: Path) -> str:
         raise DataError(key, file=path.name, suffix=path.suffix)
     if not text.strip():
         raise DataError("tasks.empty_file", file=path.name)
-    return text.rstrip("\r\n")
+    return text
 
 
 def _check_header(source: str, header: list[str]) -> None:
@@ -167,9 +168,12 @@ def _as_number(text: str) -> float | None:
         return None
 
 
-def _first_ragged_line(text: str, separator: str, width: int) -> tuple[int, int] | None:
+def _first_ragged_line(text: str, separator: str) -> tuple[int, int, int] | None:
+    """The first line with more cells than the header: its number, its cells and the header's."""
     reader = csv.reader(io.StringIO(text), delimiter=separator)
-    return next(((reader.line_num, len(cells)) for cells in reader if len(cells) > width), None)
+    width = len(next(reader, []))
+    found = ((reader.line_num, len(cells), width) for cells in reader if len(cells) > width)
+    return next(found, None)
 
 
 def _filled(frame: pl.DataFrame, name: str, first_row: int) -> Table:
@@ -179,8 +183,10 @@ def _filled(frame: pl.DataFrame, name: str, first_row: int) -> Table:
 
 
 def _other_kind(path: Path, error: Exception) -> DataError:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return DataError("tasks.other_kind", file=path.name, suffix=path.suffix, reason=reason[0])
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(": Error {")[
+        0
+    ]
+    return DataError("tasks.other_kind", file=path.name, suffix=path.suffix, reason=reason)
 
 
 def frame_table(frame: Any) -> Table:
