@@ -92,8 +92,9 @@ def _forecasts(task: Task, split: Split) -> dict[str, float]:
 def infer_season(task: Task, rows: np.ndarray) -> int | None:
     """The lag in steps at which the windows of ``rows`` resemble themselves most, if clearly.
 
-    The highest local maximum, at least 0.3, of the autocorrelation of the first target along
-    windows and what follows them; lags up to the window.
+    From the local maxima, at least 0.3, of the autocorrelation of the first target along windows
+    and what follows them, at lags up to the window: the highest about the first of those within a
+    tenth of the highest of all, since multiples of a season look like it.
     """
     chosen = rows[:: max(1, len(rows) // _WINDOWS_FOR_SEASON)]
     past = task.x[chosen][..., task.target_columns[0]]
@@ -104,7 +105,11 @@ def infer_season(task: Task, rows: np.ndarray) -> int | None:
     r = np.array([_correlation(series[:, :-k], series[:, k:]) for k in lags])
     peaks = np.flatnonzero((r[1:-1] > r[:-2]) & (r[1:-1] >= r[2:])) + 1
     peaks = peaks[r[peaks] >= _CLEAR_SEASON]
-    return int(peaks[r[peaks].argmax()]) + 1 if peaks.size else None
+    if not peaks.size:
+        return None
+    high = peaks[r[peaks] >= 0.9 * r[peaks].max()]
+    once = high[high < 1.5 * high[0]]
+    return int(once[r[once].argmax()]) + 1
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -16,19 +16,22 @@ TIME_NAMES = frozenset(
     (*_TIME_NAMES, "hour", "minute", "second", "step", "时间", "日期", "年份", "月份")
 )
 
-_DAY, _CLOCK = (
-    ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y年%m月%d日"),
-    ("%H:%M:%S", "%H:%M:%S%.f", "%H:%M"),
-)
-_FORMATS = (
-    *_DAY,
-    *(f"{day}{gap}{clock}" for day in _DAY for gap in (" ", "T") for clock in _CLOCK),
-    *("%d.%m.%Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M"),
-    *("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S"),
-    *("%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d-%b-%Y", "%d %b %Y"),
-)
+_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y年%m月%d日", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
+_DAYS += ("%d-%b-%Y", "%d %b %Y")
+_CLOCKS = ("%H:%M:%S", "%H:%M:%S%.f", "%H:%M")
+_ZONE = "%#z"
 _MONTHS = ("%Y-%m-%d", "%Y/%m-%d", "%Y年%m月-%d")
-_ZONED = ("%+", "%Y-%m-%d %H:%M:%S%#z")
+_PATTERNS = (
+    *((day, "") for day in _DAYS),
+    *(
+        (f"{d}{gap}{c}{zone}", "")
+        for zone in ("", _ZONE)
+        for d in _DAYS
+        for gap in " T"
+        for c in _CLOCKS
+    ),
+    *((month, "-01") for month in _MONTHS),
+)
 _TRIED_FIRST = 200
 
 
@@ -125,12 +128,14 @@ def times(table: Table, column: str) -> Times:
     """
     series = table.frame[column]
     found = times_or_none(series)
-    if found is None:
-        row, text = _first_odd_time(series)
-        raise DataError(
-            "tasks.bad_time", source=table.name, column=column, row=table.row(row), text=text
-        )
-    return found
+    if found is not None:
+        return found
+    odd, text = _first_odd_time(series)
+    if odd is None:
+        raise DataError("tasks.ambiguous_time", source=table.name, column=column, text=text)
+    raise DataError(
+        "tasks.bad_time", source=table.name, column=column, row=table.row(odd), text=text
+    )
 
 
 def times_or_none(series: pl.Series) -> Times | None:
@@ -160,21 +165,16 @@ def times_or_none(series: pl.Series) -> Times | None:
 
 
 def _dates(text: pl.Series) -> Times | None:
-    fits = [f for f in _patterns() if _stamps(text.head(_TRIED_FIRST), *f).null_count() == 0]
+    fits = [f for f in _PATTERNS if _stamps(text.head(_TRIED_FIRST), *f).null_count() == 0]
     read = [(f, s) for f in fits if (s := _stamps(text, *f)).null_count() == 0]
     if not read or (len(read) > 1 and any(not s.equals(read[0][1]) for _, s in read)):
         return None
     (pattern, tail), stamps = read[0]
     if tail:
         pattern = pattern.removesuffix("-%d")
-    elif pattern in _ZONED:
+    elif pattern.endswith(_ZONE):
         pattern = "%Y-%m-%dT%H:%M:%SZ"
     return Times(stamps.to_physical().to_numpy(), True, pattern)
-
-
-def _patterns() -> list[tuple[str, str]]:
-    """Formats of dates, each with what is to be appended to the text before it is read."""
-    return [*((f, "") for f in _FORMATS + _ZONED), *((f, "-01") for f in _MONTHS)]
 
 
 def _stamps(text: pl.Series, pattern: str, tail: str) -> pl.Series:
@@ -182,19 +182,18 @@ def _stamps(text: pl.Series, pattern: str, tail: str) -> pl.Series:
     return read.dt.replace_time_zone(None)
 
 
-def _first_odd_time(series: pl.Series) -> tuple[int, str]:
-    """The first cell that is not like most of the column."""
+def _first_odd_time(series: pl.Series) -> tuple[int | None, str]:
+    """The first cell that is not like most of the column; no row if all can be read several ways."""
     if series.null_count():
         return int(series.is_null().arg_true()[0]), ""
     if series.dtype != pl.String:
         return 0, str(series[0])
     text = series.str.strip_chars()
     reads = [parsed(series)[0].is_not_null()]
-    reads += [_stamps(text, *pattern).is_not_null() for pattern in _patterns()]
+    reads += [_stamps(text, *pattern).is_not_null() for pattern in _PATTERNS]
     most = max(reads, key=lambda ok: ok.sum())
     odd = (~most).arg_true()
-    row = int(odd[0]) if len(odd) else 0
-    return row, text[row]
+    return (int(odd[0]), text[odd[0]]) if len(odd) else (None, text[0])
 
 
 def looks_like_time(table: Table, column: str) -> bool:
