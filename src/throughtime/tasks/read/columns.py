@@ -91,6 +91,9 @@ def numbers(table: Table, column: str) -> np.ndarray:
         return np.full(len(series), np.nan)
     if not _is_text(series.dtype):
         raise _wrong_type(table, column)
+    values = series.cast(pl.Float64, strict=False)
+    if values.null_count() == series.null_count():
+        return values.fill_null(np.nan).to_numpy().copy()
     values, missing = parsed(series)
     truth = series.cast(pl.String).str.strip_chars().str.to_lowercase()
     if (truth.is_in(["true", "false"]) | missing).all() and not missing.all():
@@ -183,7 +186,7 @@ def _stamps(text: pl.Series, pattern: str, tail: str) -> pl.Series:
 
 
 def _first_odd_time(series: pl.Series) -> tuple[int | None, str]:
-    """The first cell that is not like most of the column; no row if all can be read several ways."""
+    """The first cell unlike most of the column; no row if all can be read in several ways."""
     if series.null_count():
         return int(series.is_null().arg_true()[0]), ""
     if series.dtype != pl.String:
@@ -196,13 +199,20 @@ def _first_odd_time(series: pl.Series) -> tuple[int | None, str]:
     return (int(odd[0]), text[odd[0]]) if len(odd) else (None, text[0])
 
 
+def _starts_with_number(series: pl.Series) -> bool:
+    first = series.drop_nulls().head(1)
+    return series.dtype == pl.String and bool(
+        first.cast(pl.Float64, strict=False).is_not_null().any()
+    )
+
+
 def looks_like_time(table: Table, column: str) -> bool:
     """A column of dates, or one named like a time that holds increasing or unique numbers."""
     series = table.frame[column]
     named = column.strip().lower() in TIME_NAMES
     if series.dtype.is_temporal():
         return True
-    if is_number_type(series.dtype) and not named:
+    if not named and (is_number_type(series.dtype) or _starts_with_number(series)):
         return False
     found = times_or_none(series)
     if found is None:
