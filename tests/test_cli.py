@@ -43,3 +43,13 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_a_formula_of_ones_own_is_drawn(tmp_path):
+    file = tmp_path / "mine.svg"
+    said = throughtime(
+        "activations", "mine = x*tanh(k*x); k~2", "--plot", str(file), "--lang", "en", columns=300
+    )
+    assert said.returncode == 0 and str(file) in said.stdout
+    assert file.read_text("utf-8").startswith("<svg")
+    assert throughtime("activations", "--plot", str(file)).returncode == 2

@@ -230,42 +230,31 @@ def report(folder: Path, *, out: Path | None = None, lang: Language = None) -> N
 
 
 @app.command
-def activations(name: str | None = None, *, lang: Language = None) -> None:
-    """List the catalogue of activations, or show one of them.
+def activations(
+    name: str | None = None, *, plot: Path | None = None, lang: Language = None
+) -> None:
+    """List the catalogue of activations, or show what follows from one formula.
 
     Args:
-        name: the activation to show; all are listed without it.
+        name: a name of the catalogue, or "mine = x*tanh(x)"; all are listed without it.
+        plot: draw the activation and its slope in a file, .svg, .png or .html.
         lang: language of all that is said.
     """
     use_language(lang)
-    from rich.table import Table
+    from throughtime.report import activation as shown
+    from throughtime.study.arms import activation_of
 
-    from throughtime.activations import activation, names
-    from throughtime.language import current_language
-
-    chinese = current_language() == "zh"
+    console = Console(highlight=False)
     if name is None:
-        table = Table(title=say("cli.catalogue", count=len(names())))
-        for column in ("name", "formula", "when"):
-            table.add_column(say(f"cli.{column}"), overflow="fold")
-        for phi in map(activation, names()):
-            table.add_row(phi.name, phi.formula, phi.note_zh if chinese else phi.note)
-    else:
-        phi = activation(name)
-        settings = (f"{p.name} = {p.default:g}" for p in phi.parameters.values())
-        rows = {
-            "formula": phi.formula,
-            "slope": phi.derivative_expression,
-            "parameters": ", ".join(settings),
-            "learnable": ", ".join(phi.learnable),
-            "when": phi.note_zh if chinese else phi.note,
-            "source": phi.reference,
-        }
-        table = Table(title=phi.name, show_header=False, title_style="bold")
-        for row, text in rows.items():
-            if text:
-                table.add_row(say(f"cli.{row}"), str(text))
-    Console().print(table)
+        if plot is not None:
+            raise ThroughtimeError("cli.plot_which", file=plot)
+        console.print(shown.catalogue_table(width=console.width))
+        return
+    phi = activation_of(name)
+    console.print(shown.facts_panel(phi))
+    if plot is not None:
+        written = shown.plot(phi, plot)
+        console.print(f"{say('cli.wrote_plot')}: {written}", markup=False, soft_wrap=True)
 
 
 class _Teller:

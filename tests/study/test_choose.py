@@ -151,6 +151,11 @@ def test_every_kind_of_problem_is_studied(source, data):
     assert all(np.isfinite(a.score) for a in judgement.arms)
 
 
+def test_symbols_have_no_scaling_to_tune():
+    choice = tt.choose("anbn:N=100", **(SMALL | {"epochs": 1, "points": 4}))
+    assert {r.values["scaling"] for r in choice.result.records} == {"none"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 from throughtime.activations import Activation
 from throughtime.errors import LedgerError, PlanError
 from throughtime.study import run as runner
@@ -222,10 +224,11 @@ def choose(
         seed=seed,
         **size,
     )
-    earlier = None if out is None else _earlier(Path(out), first)
     task = load(source, **data)
-    listener.understood(task)
+    first = _with_scaling_that_acts(first, task)
     check(first, task)
+    earlier = None if out is None else _earlier(Path(out), first)
+    listener.understood(task)
     cost: Cost | None = None
     plan = earlier
     if plan is None:
@@ -273,6 +276,13 @@ def _described(source: Any, data: dict[str, Any]) -> dict[str, Any]:
         if value is not None
     }
     return {"source": shown, **options}
+
+
+def _with_scaling_that_acts(plan: Plan, task: Task) -> Plan:
+    """Symbols and switches (features of 0 and 1) are not scaled, so there is nothing to tune."""
+    if task.problem != "next_token" and not np.isin(task.x, (0.0, 1.0)).all():
+        return plan
+    return plan.model_copy(update={"space": plan.space.model_copy(update={"scaling": ("none",)})})
 
 
 def _earlier(folder: Path, first: Plan) -> Plan | None:
