@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Activation": "throughtime.activations",
     "Plan": "throughtime.study",
+    "SequenceClassifier": "throughtime.fleet",
+    "SequenceRegressor": "throughtime.fleet",
     "activation": "throughtime.activations",
     "choose": "throughtime.study",
 }
@@ -18,6 +20,8 @@ _ROOMS = ("activations", "cells", "errors", "fleet", "kernels", "nn", "report", 
 __all__ = [
     "Activation",
     "Plan",
+    "SequenceClassifier",
+    "SequenceRegressor",
     "__version__",
     "activation",
     "activations",
@@ -35,6 +39,7 @@ __all__ = [
 if TYPE_CHECKING:
     from throughtime import activations, cells, errors, fleet, kernels, nn, report, study, tasks
     from throughtime.activations import Activation, activation
+    from throughtime.fleet import SequenceClassifier, SequenceRegressor
     from throughtime.study import Plan, choose
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from throughtime.activations import Activation
+from throughtime.errors import ModelError
 from throughtime.nn import GRU, LSTM, RNN
 
 _LAYERS = {"rnn": (RNN, "nonlinearity"), "gru": (GRU, "activation"), "lstm": (LSTM, "activation")}
@@ -29,6 +30,9 @@ class ModelSpec:
         recurrent_init: start of the recurrent matrix by name, see ``throughtime.nn.init``.
         per_step: read out at every step instead of after the last.
         vocabulary: number of tokens, 0 where the input is numbers.
+
+    Raises:
+        ModelError: no such cell.
     """
 
     cell: str
@@ -41,6 +45,10 @@ class ModelSpec:
     recurrent_init: str = "orthogonal"
     per_step: bool = False
     vocabulary: int = 0
+
+    def __post_init__(self):
+        if self.cell not in CELLS:
+            raise ModelError("fleet.unknown_cell", cell=self.cell, known=", ".join(CELLS))
 
     def to_config(self) -> dict:
         """The specification as JSON."""
