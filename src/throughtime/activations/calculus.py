@@ -21,6 +21,7 @@ def slope(expression: Expr, symbol: Expr) -> Expr:
 
 def _shorter(found: Expr) -> Expr:
     """u/(1 + |x|) - |x|/(1 + |x|)² and the like as one fraction: fewer steps, no cancellation."""
+    found = found.replace(lambda e: e.is_Mul, _powers_joined)
     if any(p.exp.free_symbols for p in found.atoms(sympy.Pow)):
         found = found.replace(lambda e: e.is_Mul, sympy.powsimp)
 
@@ -34,6 +35,15 @@ def _shorter(found: Expr) -> Expr:
         return joined if joined.count_ops() < e.count_ops() else e
 
     return found.replace(lambda e: e.is_Add, merged)
+
+
+def _powers_joined(product: Expr) -> Expr:
+    """(-u)^p / u as -(-u)^(p - 1), which is finite at 0."""
+    for power in product.args:
+        base, exponent = power.as_base_exp()
+        if not exponent.is_Integer and 1 / -base in product.args:
+            return product / power * base * base ** (exponent - 1)
+    return product
 
 
 def _signs_joined(product: Expr) -> Expr:

@@ -88,6 +88,7 @@ class Activation:
 
     def __init__(
         self,
+        /,
         name: str,
         formula: str | Expr | Callable[..., Any],
         *,

@@ -125,7 +125,7 @@ class _Reader:
             case ast.Name(id=word):
                 known = ", ".join(sorted({*self._symbols, "pi"}))
                 raise self._refuse("unknown_symbol", symbol=word, known=known)
-            case ast.UnaryOp(op=ast.Not()):
+            case ast.UnaryOp(op=ast.Not()) if _are_conditions(parts):
                 return sympy.Not(*parts)
             case ast.UnaryOp(op=op) if type(op) in _SIGNS:
                 return _SIGNS[type(op)](*parts)
@@ -133,7 +133,7 @@ class _Reader:
                 return self._power(node, *parts)
             case ast.BinOp(op=op) if type(op) in _BINARY:
                 return _BINARY[type(op)](*parts)
-            case ast.BoolOp(op=op):
+            case ast.BoolOp(op=op) if _are_conditions(parts):
                 return (sympy.And if isinstance(op, ast.And) else sympy.Or)(*parts)
             case ast.Compare(ops=ops) if all(type(op) in _COMPARISONS for op in ops):
                 pairs = zip(ops, parts, parts[1:], strict=False)
@@ -177,6 +177,10 @@ class _Reader:
 
     def _refuse(self, key: str, **fields: object) -> ActivationError:
         return _refused(self._name, self._text, key, **fields)
+
+
+def _are_conditions(parts: list) -> bool:
+    return not any(isinstance(part, sympy.Expr) for part in parts)
 
 
 def _source(node: ast.expr) -> str:

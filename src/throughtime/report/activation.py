@@ -106,7 +106,10 @@ def plot(phi: Activation, path: str | os.PathLike[str], language: str | None = N
     if not path.parent.is_dir():
         raise ActivationError("activations.plot_folder", path=str(path), folder=str(path.parent))
     drawing = chart(phi, language)
-    options: dict[str, Any] = {".html": {"inline": True}, ".png": {"ppi": 144}}.get(kind, {})
+    options: dict[str, Any] = {
+        ".html": {"inline": True, "embed_options": {"actions": False}},
+        ".png": {"ppi": 144},
+    }.get(kind, {})
     handle, beside = tempfile.mkstemp(suffix=kind, dir=path.parent)
     os.close(handle)
     try:

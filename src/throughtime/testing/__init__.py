@@ -232,8 +232,7 @@ def _all(
     _require(False, phi, key, **fields)
 
 
-def _require(holds: bool, phi: Activation, key: str, **fields: object) -> None:
+def _require(holds: bool, phi: Activation, key: str, **fields: Any) -> None:
     if not holds:
-        raise AssertionError(
-            say(f"activations.{key}", name=phi.name, formula=phi.formula, **fields)
-        )
+        about = {"name": phi.name, "formula": phi.formula, **fields}
+        raise AssertionError(say(f"activations.{key}", **about))

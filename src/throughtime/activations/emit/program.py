@@ -149,7 +149,8 @@ class _Writer:
         return total
 
     def _product(self, e: Expr) -> Operand:
-        scale, factors = e.as_coeff_mul()
+        numbers = [f for f in e.args if f.is_number]
+        scale, factors = sympy.Mul(*numbers), [f for f in e.args if not f.is_number]
         over = [f for f in factors if f.is_Pow and f.exp.could_extract_minus_sign()]
         roots = [f for f in over if f.exp == -sympy.S.Half]
         below = [1 / f for f in over if f not in roots]
