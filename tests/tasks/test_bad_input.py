@@ -119,6 +119,8 @@ FILES: dict[str, tuple[str, str | bytes, dict[str, Any], list[str]]] = {
     "horizon 1.5": ("a.csv", over_time(T), {**AHEAD, "horizon": 1.5}, ["horizon=1.5", "whole number"]),
     "window 0": ("a.csv", over_time(T), {**AHEAD, "window": 0}, ["window=0"]),
     "stride 0": ("a.csv", over_time(T), {**AHEAD, "stride": 0}, ["stride=0"]),
+    "relative maybe": ("a.csv", over_time(T), {**AHEAD, "relative": "maybe"}, ["relative='maybe'"]),
+    "relative classes": ("a.csv", W, {"target": "label", "relative": True}, ["relative", "no effect"]),
     "max_windows True": ("a.csv", over_time(T), {**AHEAD, "max_windows": True}, ["max_windows=True"]),
     "forecast needs a target": ("a.csv", over_time(T), {"horizon": 3}, ["target", "heat", "sales"]),
     "share 1.2": ("a.csv", W, {"target": "label", "test_share": 1.2}, ["test_share=1.2"]),

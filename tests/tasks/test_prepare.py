@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+from task_tables import time_frame
 
 from throughtime import tasks
 from throughtime.tasks import Block, Preprocessing, Task
@@ -86,6 +87,25 @@ def test_values_come_back_in_their_own_units():
     torch.testing.assert_close(back, torch.from_numpy(task.y[split.test]), atol=1e-4, rtol=1e-5)
     assert prepared.train.y.mean(0).abs().max() < 1e-5
     assert (prepared.train.y.std(0, correction=0) - 1).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("scaling", tasks.SCALINGS)
+def test_forecasts_learnt_as_changes_or_values_are_scored_alike(relative, scaling):
+    task = tasks.load(time_frame(), target="sales,heat", horizon=3, window=7, relative=relative)
+    split = task.split(0)
+    prepared = task.prepare(split, scaling)
+    p, block = prepared.preprocessing, prepared.test
+    truth = torch.from_numpy(task.y[split.test])
+    torch.testing.assert_close(p.values(block.y, block), truth, atol=1e-4, rtol=1e-5)
+    outputs = torch.randn(2, *block.y.shape)
+    values = p.values(outputs, block)
+    want = [mean_absolute_error(truth, v) for v in values]
+    np.testing.assert_allclose(p.scores(outputs, block), want, rtol=1e-4)
+    still = ((0 - np.array(p.y_centre)) / p.y_scale) if relative else None
+    if still is not None:
+        zero = torch.tensor(still, dtype=torch.float32).expand_as(block.y)
+        assert p.score(zero, block) == pytest.approx(task.baselines(split)["last_value"], rel=1e-4)
 
 
 def test_regression_loss_and_score():

@@ -39,6 +39,7 @@ def load(
     stride: int | None = None,
     max_windows: int | None = None,
     season: int | None = None,
+    relative: bool | None = None,
     group: str | None = None,
     split_column: str | None = None,
     lengths: Any = None,
@@ -76,6 +77,9 @@ def load(
             where the windows would fill more than 0.3 GB, with a note.
         max_windows: largest number of windows; the stride grows to keep to it.
         season: steps of a season, for the seasonal naive forecast; inferred by default.
+        relative: whether a forecast is learnt as the change from the last value seen (default),
+            which carries over to levels that the training part never reached (NLinear, Zeng et al.
+            2023), or as the value itself. Scores are the same quantity either way.
         group: column of groups (persons, machines) that a split must not tear apart.
         split_column: column with ``train``, ``validation`` and ``test`` in its cells.
         lengths: (N,) steps of each sequence of a padded array.
@@ -112,6 +116,7 @@ def load(
         stride=stride,
         max_windows=max_windows,
         season=season,
+        relative=relative,
         group=group,
         split_column=split_column,
         lengths=lengths,

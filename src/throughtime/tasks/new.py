@@ -329,7 +329,7 @@ def format_predictions(outputs: Tensor, new: New, preprocessing: Preprocessing) 
         chosen = [preprocessing.class_names[i] for i in p.argmax(-1).tolist()]
         shares = {f"p({c})": p[:, i].numpy() for i, c in enumerate(preprocessing.class_names)}
         return pl.DataFrame({new.label_name: new.labels, targets[0]: chosen, **shares})
-    values = preprocessing.values(outputs.double()).numpy()
+    values = preprocessing.values(outputs.double(), new).numpy()
     if preprocessing.problem == "regression":
         columns = dict(zip(targets, values.T, strict=True))
         return pl.DataFrame({new.label_name: new.labels, **columns})

@@ -31,6 +31,7 @@ class Options:
     stride: int | None = None
     max_windows: int | None = None
     season: int | None = None
+    relative: bool | None = None
     group: str | None = None
     split_column: str | None = None
     lengths: Any = None
@@ -44,6 +45,8 @@ class Options:
         if self.problem is not None:
             _one_of("problem", self.problem, PROBLEMS)
         _one_of("missing", self.missing, MISSING)
+        if self.relative is not None:
+            _one_of("relative", self.relative, (True, False))
         for option, least in _COUNTS.items():
             value = getattr(self, option)
             whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
@@ -102,6 +105,7 @@ class Options:
         }
 
 
-def _one_of(option: str, value: object, known: Sequence[str]) -> None:
+def _one_of(option: str, value: object, known: Sequence[object]) -> None:
     if value not in known:
-        raise DataError("tasks.unknown_choice", option=option, value=value, known=", ".join(known))
+        names = ", ".join(map(str, known))
+        raise DataError("tasks.unknown_choice", option=option, value=value, known=names)

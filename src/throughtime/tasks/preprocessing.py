@@ -33,6 +33,7 @@ class Preprocessing:
         x_centre, x_scale: (I,) features are (x - centre) / scale; empty for ``next_token``.
         y_centre, y_scale: (K,) likewise for numeric targets; empty for classes and tokens.
         horizon: steps ahead of a forecast, else 0.
+        relative_to: of a forecast of changes, which features are its targets' past; else empty.
         steps: the length of every training sequence, 0 where they differ.
     """
 
@@ -47,6 +48,7 @@ class Preprocessing:
     y_centre: tuple[float, ...]
     y_scale: tuple[float, ...]
     horizon: int
+    relative_to: tuple[int, ...]
     steps: int
 
     @property
@@ -76,7 +78,7 @@ class Preprocessing:
         lengths, y = task.lengths[rows], task.y[rows]
         if self.y_centre:
             centre, scale = (np.asarray(v, np.float32) for v in (self.y_centre, self.y_scale))
-            y = (y - centre) / scale
+            y = (y - self._last(task.x[rows]) - centre) / scale
         counts = None if task.counts is None else torch.from_numpy(task.counts[rows])
         return Block(
             self.scale_x(task.x[rows], lengths),
@@ -85,10 +87,29 @@ class Preprocessing:
             counts,
         )
 
-    def values(self, outputs: Tensor) -> Tensor:
-        """Outputs (..., K) of a numeric problem in the targets' own units."""
+    def _last(self, x: np.ndarray) -> np.ndarray:
+        """Last value of each target for each output, (N, K), from unscaled windows; else zeros."""
+        if not self.relative_to:
+            return np.zeros((), np.float32)
+        return np.tile(x[:, -1, list(self.relative_to)], self.horizon)
+
+    def values(self, outputs: Tensor, block: Block | None = None) -> Tensor:
+        """Outputs of a numeric problem in the targets' own units.
+
+        Args:
+            outputs: (..., K).
+            block: the sequences they belong to; needed for a forecast of changes.
+        """
         centre, scale = (outputs.new_tensor(v) for v in (self.y_centre, self.y_scale))
-        return outputs * scale + centre
+        values = outputs * scale + centre
+        if not self.relative_to:
+            return values
+        if block is None:
+            raise ValueError("a forecast of changes needs the block its outputs belong to")
+        x_centre, x_scale = (np.asarray(v, np.float32) for v in (self.x_centre, self.x_scale))
+        return values + torch.from_numpy(self._last(block.x.cpu().numpy() * x_scale + x_centre)).to(
+            values
+        )
 
     def losses(self, outputs: Tensor, batch: Block) -> Tensor:
         """The training loss, one for each leading index of ``outputs``.
@@ -177,9 +198,10 @@ def fit(task: Task, rows: np.ndarray, scaling: Scaling) -> Preprocessing:
         x_centre, x_scale = _feature_scales(task.x[rows][valid], scaling)
     if task.problem in ("regression", "forecast", "next_step"):
         y = task.y[rows] if task.counts is None else task.y[rows][task.counts[rows]]
-        k = y.shape[-1]
+        if task.relative:
+            y = y - np.tile(task.x[rows, -1][:, list(task.target_columns)], task.horizon)
         targets = y.astype(np.float64).reshape(-1, len(task.target_names))
-        repeats = k // len(task.target_names)
+        repeats = y.shape[-1] // len(task.target_names)
         y_centre = _numbers(np.tile(targets.mean(0), repeats))
         y_scale = _numbers(np.tile(_positive(targets.std(0)), repeats))
     return Preprocessing(
@@ -194,6 +216,7 @@ def fit(task: Task, rows: np.ndarray, scaling: Scaling) -> Preprocessing:
         y_centre=y_centre,
         y_scale=y_scale,
         horizon=task.horizon,
+        relative_to=task.target_columns if task.relative else (),
         steps=int(lengths[0]) if (lengths == lengths[0]).all() else 0,
     )
 

@@ -132,6 +132,7 @@ class Task:
         labels: (N,) names of the rows, for people.
         horizon: steps ahead of a forecast, else 0.
         target_columns: which features of x are the targets' own past (forecast, next_step).
+        relative: whether forecasts are learnt as changes from the last value of each target.
         season: steps of the season given by the person, or ``None`` to infer it.
         test_share, validation_share: of all rows, where the data did not come divided.
     """
@@ -154,6 +155,7 @@ class Task:
     labels: tuple[str, ...] | None = None
     horizon: int = 0
     target_columns: tuple[int, ...] = ()
+    relative: bool = False
     season: int | None = None
     test_share: float = 0.2
     validation_share: float = 0.2

@@ -17,7 +17,7 @@ from throughtime.tasks.read.timetables import forecast, next_step, next_token
 from throughtime.tasks.read.wide import wide
 from throughtime.tasks.task import Task
 
-_WINDOWED = ("horizon", "window", "stride", "max_windows", "season")
+_WINDOWED = ("horizon", "window", "stride", "max_windows", "season", "relative")
 
 
 def from_table(table: Table, test: Table | None, options: Options) -> Task:
@@ -84,7 +84,7 @@ def _over_time(tables: list[Table], roles: Roles, options: Options) -> Task:
         return _next_token(tables, roles, reader, options)
     read = [read_long(t, roles.series, roles.time, roles.features) for t in tables]
     if problem == "next_step":
-        options.refuse("next_step", "season")
+        options.refuse("next_step", "season", "relative")
         return next_step(read, roles.targets, options, reader)
     task = forecast(read, roles.targets, options, reader)
     if options.problem is None and options.horizon is None:
@@ -93,7 +93,7 @@ def _over_time(tables: list[Table], roles: Roles, options: Options) -> Task:
 
 
 def _next_token(tables: list[Table], roles: Roles, reader: dict, options: Options) -> Task:
-    options.refuse("tokens", "features", "season", "missing")
+    options.refuse("tokens", "features", "season", "relative", "missing")
     target, *others = roles.targets
     if others:
         raise DataError("tasks.one_class_column", columns=listed(roles.targets))

@@ -44,12 +44,16 @@ def forecast(
     cut = join([cut_windows(r, shape, options.stride or 1, options.max_windows) for r in rows])
     if options.horizon is None:
         notes.append(("tasks.note_horizon_default", {}))
+    relative = options.relative is None or bool(options.relative)
+    if options.relative is None:
+        notes.append(("tasks.note_relative", {}))
     return Task(
         **_fields("forecast", sources[0], targets, cut, options),
         y=cut.y.reshape(len(cut.y), -1),
         reader={**reader, "window": window, "horizon": horizon},
         notes=(*notes, *_window_notes(cut)),
         horizon=horizon,
+        relative=relative,
         season=options.season,
     )
 
