@@ -372,3 +372,41 @@ def test_the_first_sequences_of_a_batch_can_be_recorded_alone():
         for key, few in records_of_call(capture.calls[0], "", sequences=2).items():
             assert few.lengths.tolist() == LENGTHS[:2]
             torch.testing.assert_close(few.total, all_of_them[key].total[:, :2])
+
+
+@pytest.mark.parametrize("library", [nn, ours], ids=["torch", "ours"])
+@pytest.mark.parametrize("name", KINDS)
+def test_cells_watched_in_training_itself(name, library):
+    """Nothing is put in the way; what was injected is what is left of the whole."""
+    from throughtime.gradients.record.capture import Capture
+    from throughtime.gradients.record.layers import recurrent_modules
+    from throughtime.gradients.tracing import records_of
+
+    cell = getattr(library, f"{name}Cell")(I, H, dtype=torch.float64)
+    x = torch.randn(T, B, I, dtype=torch.float64)
+
+    def loss_fn(m, x):
+        s, ys = None, []
+        for t in range(T):
+            s = m(x[t], s)
+            ys.append(s[0] if isinstance(s, tuple) else s)
+        return all_steps(torch.stack(ys), *states(s)) + c_n(None, *states(s))
+
+    with Capture(recurrent_modules(cell)) as capture:
+        loss = loss_fn(cell, x)
+    loss.backward()
+    found = records_of(capture)["cell"]
+    expected = trace(cell, x, loss_fn).records["cell"]
+    for what in ("injected", "total", "delta", "cell_total"):
+        if getattr(expected, what) is not None:
+            torch.testing.assert_close(getattr(found, what), getattr(expected, what))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", KINDS)
+def test_single_precision(name, loss):
+    """PyTorch may run another kernel for it, and hands None to hooks of outputs not used."""
+    module = getattr(nn, name)(I, H, 2, bidirectional=True)
+    for lengths in (None, LENGTHS):
+        loss_fn = run(module, None, LOSSES[loss], lengths, bool(lengths))
+        assert trace(module, torch.randn(T, B, I), loss_fn).check[""] < 1e-4

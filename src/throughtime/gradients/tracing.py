@@ -79,7 +79,7 @@ def trace(
     with undisturbed(model), ExitStack() as stack:
         if any(_must_avoid_cudnn(m) for _, m in modules):
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        capture = stack.enter_context(Capture(modules, differentiate=True))
+        capture = stack.enter_context(Capture(modules, probing=True))
         loss = loss_fn(model, batch)
         gradients = _backward(model, loss, capture, modules)
     records = records_of(capture, route)
@@ -89,7 +89,9 @@ def trace(
     )
 
 
-def records_of(capture: Capture, route: Route = "auto") -> dict[str, Record]:
+def records_of(
+    capture: Capture, route: Route = "auto", sequences: int | None = None
+) -> dict[str, Record]:
     """The records of everything a capture saw, keyed by module, layer and direction."""
     seen: Counter[str] = Counter()
     records: dict[str, Record] = {}
@@ -100,7 +102,7 @@ def records_of(capture: Capture, route: Route = "auto") -> dict[str, Record]:
 
     for call in capture.calls:
         name, again = key(call.name)
-        for k, record in records_of_call(call, name, route).items():
+        for k, record in records_of_call(call, name, route, sequences).items():
             records[k + again] = _renamed(record, k + again)
     for chain in capture.chains:
         name, again = key(chain.name)

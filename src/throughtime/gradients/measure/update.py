@@ -20,7 +20,8 @@ def update_ratio(before: Tensor, after: Tensor) -> float:
     Source:
         A. Karpathy, makemore part 3.
     """
-    moved, size = (after - before).double().norm(), before.double().norm()
+    before = before.detach().double()
+    moved, size = (after.detach().double() - before).norm(), before.norm()
     return float(torch.log10(moved / size)) if size > 0 else float("nan")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from throughtime.gradients.record.layers import fused_kind, is_ours, layer_count
+from throughtime.gradients.record.layers import fused_kind, is_ours, layer_count, recurrences
+from throughtime.gradients.record.recurrence import Recurrence
 
 
 @dataclass
@@ -25,7 +27,9 @@ class Cotangents:
         if tensor.requires_grad:
             tensor.register_hook(lambda g: self._add(name, g))
 
-    def _add(self, name: str, gradient: Tensor) -> None:
+    def _add(self, name: str, gradient: Tensor | None) -> None:
+        if gradient is None:  # a hook may be called for an output that nothing was made of
+            return
         gradient = gradient.detach()
         known = self.found.get(name)
         self.found[name] = gradient.clone() if known is None else known + gradient
@@ -38,6 +42,7 @@ class Call:
     Attributes:
         name: the module's name in the model.
         module: the layer.
+        layers: its recurrences by layer and direction, with the weights of that moment.
         input: what it was called with, a tensor or a PackedSequence.
         states: (h_0,) or (h_0, c_0) as given; empty for zeros.
         lengths: the argument ``lengths`` of our own layers, or None.
@@ -52,6 +57,7 @@ class Call:
 
     name: str
     module: nn.Module
+    layers: list[list[Recurrence]]
     input: Tensor | PackedSequence
     states: tuple[Tensor, ...]
     lengths: Tensor | None
@@ -76,16 +82,24 @@ class Chain:
     Attributes:
         name: the module's name in the model.
         module: the cell.
+        recurrence: with the weights of the first call.
+        totals: whether ``cotangents`` hold all that reaches a state, or what reaches it from
+            outside the recurrence alone.
+        cell_feeds_state: whether what reaches h_t reaches the tensor c_t too, as where a cell is
+            made of single operations; a fused cell hides that path.
         inputs: x_t of each call, (B, I).
         previous: the states each call was given, (h,) or (h, c); empty for zeros.
         outputs: the states each call returned.
         links: whether a call was given exactly what the one before returned.
-        cotangents: of ``h{t}`` and ``c{t}`` from outside the recurrence.
+        cotangents: of ``h{t}`` and ``c{t}``.
         raw: the last states as the cell made them; ``seen`` as the caller holds them.
     """
 
     name: str
     module: nn.Module
+    recurrence: Recurrence
+    totals: bool
+    cell_feeds_state: bool = False
     inputs: list[Tensor] = field(default_factory=list)
     previous: list[tuple[Tensor, ...]] = field(default_factory=list)
     outputs: list[tuple[Tensor, ...]] = field(default_factory=list)
@@ -103,15 +117,25 @@ class Capture(AbstractContextManager):
 
     Args:
         modules: names and layers, from :func:`recurrent_modules`.
-        differentiate: let gradients flow also through layers whose weights are frozen.
+        probing: the pass is made for looking alone. Then gradients flow also through layers whose
+            weights are frozen, and the states of cells get a name for each use, which tells what
+            is injected from what comes through time; the order in which gradients are added up
+            changes with it, and so may their last bit.
+        limit: how many calls of a module are watched, from the first; all by default.
     """
 
-    def __init__(self, modules: Iterable[tuple[str, nn.Module]], differentiate: bool = False):
+    def __init__(
+        self,
+        modules: Iterable[tuple[str, nn.Module]],
+        probing: bool = False,
+        limit: int | None = None,
+    ):
         self.calls: list[Call] = []
         self.chains: list[Chain] = []
         self.leaves: list[Tensor] = []
         self._modules = list(modules)
-        self._differentiate = differentiate
+        self._probing, self._limit = probing, limit
+        self._count: Counter[int] = Counter()
         self._open: dict[int, Call] = {}
         self._taps: dict[int, ExitStack] = {}
         self._chain: dict[int, Chain] = {}
@@ -153,10 +177,13 @@ class Capture(AbstractContextManager):
         if not isinstance(given, (Tensor, PackedSequence)):
             return None
         data = data_of(given)
+        if not self._due(module):
+            return None
         dropped = bool(module.dropout) and module.training and layer_count(module) > 1
         call = self._open[id(module)] = Call(
             name,
             module,
+            recurrences(module),
             given,
             _states(bound.get("hx")),
             _lengths(bound.get("lengths"), data),
@@ -164,7 +191,7 @@ class Capture(AbstractContextManager):
         )
         if is_ours(module):
             self._taps[id(module)] = _listening(call)
-        if not self._differentiate or not torch.is_grad_enabled() or data.requires_grad:
+        if not self._probing or not torch.is_grad_enabled() or data.requires_grad:
             return None
         leaf = data.detach().requires_grad_()
         self.leaves.append(leaf)
@@ -196,28 +223,45 @@ class Capture(AbstractContextManager):
         )
         carried = any(s.grad_fn is not None for s in given)
         if chain is None or not (follows or carried):
-            chain = Chain(name, module)
+            if not self._due(module):
+                self._chain.pop(id(module), None)
+                return None
+            ((recurrence,),) = recurrences(module)
+            chain = Chain(name, module, recurrence, totals=not self._probing)
             self._chain[id(module)] = chain
             self.chains.append(chain)
-        if self._differentiate and torch.is_grad_enabled() and not x.requires_grad:
+        if self._probing and torch.is_grad_enabled() and not x.requires_grad:
             bound["input"] = x.detach().requires_grad_()
             self.leaves.append(bound["input"])
         chain.inputs.append(x.detach())
         chain.previous.append(tuple(s.detach() for s in given))
         chain.links.append(follows)
+        if not self._probing:
+            return None
         if follows:
             bound["hx"] = _as_given(chain.raw)
         return (), bound
 
     def _after_step(self, module: nn.Module, output: Any) -> Any:
-        chain = self._chain[id(module)]
+        chain = self._chain.get(id(module))
+        if chain is None:
+            return None
         t = len(chain.outputs)
         chain.raw = _states(output)
-        chain.seen = tuple(s.view_as(s) for s in chain.raw)
+        chain.seen = tuple(s.view_as(s) for s in chain.raw) if self._probing else chain.raw
+        if chain.totals and len(chain.raw) > 1 and not t:
+            chain.cell_feeds_state = _comes_from(chain.raw[0].grad_fn, chain.raw[1].grad_fn)
         chain.outputs.append(tuple(s.detach() for s in chain.raw))
         for name, tensor in zip("hc", chain.seen, strict=False):
             chain.cotangents.watch(f"{name}{t}", tensor)
-        return _as_given(chain.seen)
+        return _as_given(chain.seen) if self._probing else None
+
+    def _due(self, module: nn.Module) -> bool:
+        """Whether this call is to be watched: a training one, within the limit."""
+        if not self._probing and not (module.training and torch.is_grad_enabled()):
+            return False
+        self._count[id(module)] += 1
+        return self._limit is None or self._count[id(module)] <= self._limit
 
 
 def data_of(sequence: Tensor | PackedSequence) -> Tensor:
@@ -231,6 +275,14 @@ def _listening(call: Call) -> ExitStack:
     stack = ExitStack()
     stack.enter_context(recording(call.hear))
     return stack
+
+
+def _comes_from(node: Any, source: Any, depth: int = 6) -> bool:
+    """Whether ``source`` lies within a few operations below ``node`` in the graph."""
+    if node is None or source is None or not depth:
+        return False
+    below = [child for child, _ in node.next_functions]
+    return source in below or any(_comes_from(child, source, depth - 1) for child in below)
 
 
 def _as_given(states: tuple[Tensor, ...]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -49,7 +50,14 @@ def pointwise(phi: object) -> Pointwise:
         from throughtime.errors import TraceError
 
         raise TraceError("gradients.not_an_activation", given=repr(phi))
-    return _of_callable(phi)  # pyright: ignore[reportArgumentType]
+    if getattr(phi, "theta", None):
+        return _of_callable(phi)  # pyright: ignore[reportArgumentType]
+    return _of_fixed(phi)  # pyright: ignore[reportArgumentType]
+
+
+@lru_cache(maxsize=256)
+def _of_fixed(phi: Callable[..., Tensor]) -> Pointwise:
+    return _of_callable(phi)
 
 
 def _of_callable(phi: Callable[..., Tensor]) -> Pointwise:

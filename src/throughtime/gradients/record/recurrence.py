@@ -271,6 +271,37 @@ class Linearisation:
                 gamma, g = torch.zeros_like(gamma), torch.zeros_like(g)
         return Pulled(total, delta, delta, cells)
 
+    def without_output(self, cell: Tensor, total: Tensor) -> Tensor:
+        """What reaches c_t but for the path through h_t, from all that does."""
+        assert self.to_cell is not None
+        w_hr = self.recurrence.w_hr
+        return cell - self.to_cell * (total if w_hr is None else total @ w_hr)
+
+    def from_total(
+        self, total: Tensor, cell: Tensor | None, links: Sequence[bool]
+    ) -> tuple[Pulled, Tensor, Tensor | None]:
+        """All from what reaches each h_t (and c_t from later steps): what was injected is the rest.
+
+        Returns:
+            What was pulled, and what must have been injected at h_t and c_t, to rounding.
+        """
+        injected, hidden = total.clone(), []
+        in_cell = None if cell is None else cell.clone()
+        cells = None if cell is None else torch.empty_like(cell)
+        for t in reversed(range(len(total))):
+            gamma = self.at_cell(t, total[t], None if cell is None else cell[t])
+            eta, g, before = self.back(t, total[t], gamma)
+            hidden.append(eta)
+            if cells is not None and gamma is not None:
+                cells[t] = gamma
+            if t and links[t]:
+                injected[t - 1] -= g
+                if in_cell is not None and before is not None:
+                    in_cell[t - 1] -= before
+        state_side = torch.stack(hidden[::-1])
+        delta = state_side if self.reset is None else _repeated(total, 3) * self.to_preactivation
+        return Pulled(total, delta, state_side, cells), injected, in_cell
+
     def to(self, dtype: torch.dtype) -> Linearisation:
         """The same derivative in another precision."""
         names = ("to_preactivation", "carry", "to_cell", "reset")

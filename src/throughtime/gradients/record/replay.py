@@ -11,7 +11,6 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from throughtime.errors import TraceError
 from throughtime.gradients.record.capture import Call, Chain, data_of
 from throughtime.gradients.record.fused import probe, run
-from throughtime.gradients.record.layers import recurrences
 from throughtime.gradients.record.record import Record, Run, at_last_step, make_run
 from throughtime.gradients.record.recurrence import Recurrence, orbit, run_order, valid
 
@@ -48,7 +47,7 @@ class _Replay:
     def __init__(self, call: Call, key: str, route: str, sequences: int | None):
         self.call, self.key, self.route = call, key, route
         self.kept = slice(sequences)
-        layers = recurrences(call.module)
+        layers = call.layers
         self.dtype = _working(layers[0][0].w_hh.dtype)
         self.layers = [[r.to(self.dtype) for r in directions] for directions in layers]
         self.packed = call.input if isinstance(call.input, PackedSequence) else None
@@ -225,8 +224,7 @@ class _Replay:
 @torch.no_grad()
 def record_of_chain(chain: Chain, key: str) -> Record:
     """The record of a cell that a person's own loop called step by step."""
-    ((r,),) = recurrences(chain.module)
-    r = r.to(_working(r.w_hh.dtype))
+    r = chain.recurrence.to(_working(chain.recurrence.w_hh.dtype))
     dtype = r.w_hh.dtype
     if len({x.shape for x in chain.inputs}) > 1:
         shapes = sorted({x.shape[0] for x in chain.inputs})
@@ -249,11 +247,16 @@ def record_of_chain(chain: Chain, key: str) -> Record:
              for p, out in zip(chain.previous, chain.outputs, strict=True)]  # fmt: skip
     previous = together([p[0] for p in given])
     cells = together([p[1] for p in given]) if r.kind == "lstm" else None
-    injected = came_back("h", states)
-    in_cell = None if cells is None else came_back("c", cells)
+    at_state = came_back("h", states)
+    at_cell = None if cells is None else came_back("c", cells)
     inside = orbit(r, x, previous, cells)
     linear = inside.linearise()
-    pulled = linear.pull(injected, in_cell, chain.links)
+    if chain.cell_feeds_state and at_cell is not None:
+        at_cell = linear.without_output(at_cell, at_state)
+    if chain.totals:
+        pulled, injected, in_cell = linear.from_total(at_state, at_cell, chain.links)
+    else:
+        pulled, injected, in_cell = linear.pull(at_state, at_cell, chain.links), at_state, at_cell
     c0 = None if cells is None else cells[0]
     run = Run(x, previous[0], c0, states, inside, linear, injected, in_cell, pulled)
     T, B = x.shape[:2]

@@ -1,0 +1,1 @@
+"""The monitor as a callback of training frameworks; each module needs its framework installed."""

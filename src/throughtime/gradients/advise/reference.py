@@ -1,0 +1,85 @@
+"""What a network of the same shape looks like at a sound start, to judge findings against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from throughtime.gradients.record.fused import run
+from throughtime.gradients.record.record import Record, make_run
+from throughtime.gradients.record.recurrence import Recurrence
+
+
+def few(record: Record, sequences: int = 8) -> Record:
+    """The record of the first sequences alone, from what was run; what is injected is left out."""
+    was = record.run
+    kept = slice(sequences)
+    return _run_again(
+        record,
+        record.recurrence,
+        was.x[:, kept],
+        was.h0[kept],
+        None if was.c0 is None else was.c0[kept],
+        was.states[:, kept],
+        record.lengths[kept],
+    )
+
+
+@torch.no_grad()
+def ensemble(record: Record, seeds: int = 8, sequences: int = 8) -> Iterator[Record]:
+    """Records of networks of the same shape and activation, freshly started, on the same inputs.
+
+    Elman starts orthogonal, the LSTM with a forget bias of 1, all else as ``torch.nn`` draws it;
+    biases are 0 otherwise. The inputs are those the layer really got.
+
+    Args:
+        record: the network to compare with.
+        seeds: how many networks; the global generators are left alone.
+        sequences: how many of the sequences to run.
+    """
+    was, kept = record.run, slice(sequences)
+    x, lengths = was.x[:, kept], record.lengths[kept]
+    for seed in range(seeds):
+        r = _started(record.recurrence, torch.Generator().manual_seed(seed))
+        h0 = torch.zeros_like(was.h0[kept])
+        c0 = None if was.c0 is None else torch.zeros_like(was.c0[kept])
+        states, _ = run(r, x, h0, c0, lengths)
+        yield _run_again(record, r, x, h0, c0, states, lengths)
+
+
+def _run_again(
+    record: Record,
+    r: Recurrence,
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor | None,
+    states: Tensor,
+    lengths: Tensor,
+) -> Record:
+    nothing = torch.zeros_like(states)
+    delta = nothing.new_zeros(*states.shape[:2], len(r.w_hh))
+    new = make_run(r, x, h0, c0, states, nothing, None, delta)
+    return replace(record, recurrence=r, lengths=lengths, run=new)
+
+
+def _started(r: Recurrence, generator: torch.Generator) -> Recurrence:
+    bound = 1 / math.sqrt(r.hidden_size)
+
+    def uniform(like: Tensor | None) -> Tensor | None:
+        if like is None:
+            return None
+        return nn.init.uniform_(torch.empty(like.shape), -bound, bound, generator).to(like)
+
+    w_ih, w_hh, w_hr = uniform(r.w_ih), uniform(r.w_hh), uniform(r.w_hr)
+    b_ih = None if r.b_ih is None else torch.zeros_like(r.b_ih)
+    b_hh = None if r.b_hh is None else torch.zeros_like(r.b_hh)
+    assert w_ih is not None and w_hh is not None
+    if r.kind == "elman":
+        w_hh = nn.init.orthogonal_(torch.empty(w_hh.shape), generator=generator).to(w_hh)
+    if r.kind == "lstm" and b_ih is not None:
+        b_ih[r.hidden_size : 2 * r.hidden_size] = 1
+    return replace(r, w_ih=w_ih, w_hh=w_hh, w_hr=w_hr, b_ih=b_ih, b_hh=b_hh)
