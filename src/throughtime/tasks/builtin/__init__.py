@@ -77,7 +77,8 @@ def _divided(task: Task, options: Options) -> Task:
     """Shares and name as the person said."""
     if task.given is not None:
         options.refuse("given", "test_share", "validation_share")
-    said = {o: getattr(options, o) for o in options.given() if o not in ("window", "horizon")}
+    about = {"test_share", "validation_share", "name"}.intersection(options.given())
+    said = {option: getattr(options, option) for option in about}
     return replace(task, **said)
 
 
