@@ -53,7 +53,8 @@ def to_onnx(
         A layer: ``input`` (T, B, I), or (B, T, I) with ``batch_first``; ``lengths`` (B,) int64;
         ``h_0`` (L·D, B, P) and ``c_0`` (L·D, B, H) to ``output``, ``h_n`` and ``c_n``, as in its
         ``forward``. A SequenceModel: ``x`` (B, T, I), or tokens (B, T) int64, and ``lengths`` to
-        ``y`` (B, K), or (B, T, K) per step.
+        ``y`` (B, K), or (B, T, K) per step. A batch has at least one sequence of one step; a length
+        may be 0.
         The file's metadata hold the version, the activations with their formulas, and the names
         and shapes of inputs and outputs, as JSON.
 

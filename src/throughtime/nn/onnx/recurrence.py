@@ -41,11 +41,9 @@ class Clock:
         sizes = op("Shape", x, start=0, end=2)
         same = _zero_unless(_ONE - op("Min", sizes, _ONE), "input_needs_a_step_and_a_sequence")
         if lengths is not None:
-            T = op("Shape", x, start=0, end=1)
-            over = op(
-                "ReduceMax", op("Abs", lengths - op("Clip", lengths, np.array(0), _scalar(T)))
-            )
-            lengths = lengths + _zero_unless(op("Min", over, _ONE), "lengths_go_from_0_to_T")
+            outside = op("Abs", lengths - op("Clip", lengths, np.array(0), _steps(x)))
+            wrong = op("Min", op("ReduceMax", outside), _ONE)
+            lengths = lengths + _zero_unless(wrong, "lengths_go_from_0_to_T")
         # 0 in a shape keeps the size that is there
         return cls(op("Reshape", x, op("Concat", same, np.array([width]), axis=0)), lengths)
 
@@ -59,8 +57,8 @@ class Clock:
         """Where a sequence is not over, (T, B, 1); None means everywhere."""
         if self.lengths is None:
             return None
-        T = _scalar(op("Shape", self.x, start=0, end=1))
-        t = op("Unsqueeze", op("Range", np.array(0), T, np.array(1)), _AXIS[-1])
+        t = op("Range", np.array(0), _steps(self.x), np.array(1))
+        t = op("Unsqueeze", t, _AXIS[-1])
         return op("Unsqueeze", t < self.lengths, _AXIS[-1])
 
     def within(self, y: Value) -> Value:
@@ -77,8 +75,8 @@ def _zero_unless(wrong: Value, name: str) -> Value:
     return op("Gather", np.array([0]), wrong, name=name)
 
 
-def _scalar(one: Value) -> Value:
-    return op("Squeeze", one)
+def _steps(x: Value) -> Value:
+    return op("Squeeze", op("Shape", x, start=0, end=1))
 
 
 @dataclass(frozen=True)

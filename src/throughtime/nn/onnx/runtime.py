@@ -35,7 +35,9 @@ def compare(model: nn.Module, file: bytes, ports: Ports) -> None:
         raise MissingExtraError("language.extra_missing", feature="to_onnx(check=True)", **package)
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     model = copy.deepcopy(model).cpu().eval()
     exact = copy.deepcopy(model).double()
     draw = np.random.default_rng(0)
