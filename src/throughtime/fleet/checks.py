@@ -124,32 +124,42 @@ def _column_names(X: Any) -> tuple[str, ...] | None:
     return tuple(names)
 
 
+def labels(y: Any, series: int, estimator: str) -> np.ndarray:
+    """One label of any kind for each series; a column of them with a warning.
+
+    Raises:
+        DataError: y has another length or more columns.
+    """
+    read = _values_of(y, series, estimator, "(series,)")
+    if read.ndim == 2 and read.shape[1] == 1:
+        warnings.warn(say("fleet.y_column"), DataConversionWarning, stacklevel=4)
+        read = read[:, 0]
+    if read.ndim != 1:
+        raise DataError("fleet.y_shape", shape=read.shape, wanted="(series,)")
+    return read
+
+
 def classes(y: Any, series: int, estimator: str) -> tuple[np.ndarray, np.ndarray]:
     """The labels there are, sorted, and the number among them of each series.
 
     Raises:
         DataError: y has another length, missing or fractional values, or a single class.
     """
-    labels = _values_of(y, series, estimator, "(series,)")
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        warnings.warn(say("fleet.y_column"), DataConversionWarning, stacklevel=3)
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError("fleet.y_shape", shape=labels.shape, wanted="(series,)")
-    if labels.dtype.kind == "O":
-        _refuse_at([v is None or v != v for v in labels])
-    if labels.dtype.kind == "f" or all(isinstance(v, Real) for v in labels):
-        numbers = labels.astype(np.float64)
+    read = labels(y, series, estimator)
+    if read.dtype.kind in "OMm":
+        _refuse_at([_missing(v) for v in read])
+    if read.dtype.kind == "f" or all(isinstance(v, Real) for v in read):
+        numbers = read.astype(np.float64)
         _refuse_at(~np.isfinite(numbers))
         fractional = numbers % 1 != 0
         if fractional.any():
-            raise DataError("fleet.y_values", value=labels[fractional][0])
+            raise DataError("fleet.y_values", value=read[fractional][0])
     try:
-        if labels.dtype.kind == "c":
+        if read.dtype.kind == "c":
             raise TypeError
-        found, index = np.unique(labels, return_inverse=True)
+        found, index = np.unique(read, return_inverse=True)
     except TypeError:
-        kinds = ", ".join(sorted({type(v).__name__ for v in labels}))
+        kinds = ", ".join(sorted({type(v).__name__ for v in read}))
         raise DataError("fleet.y_mixed", kinds=kinds) from None
     if len(found) < 2:
         raise DataError("fleet.one_class", name=str(found[0]))
@@ -182,6 +192,13 @@ def _values_of(y: Any, series: int, estimator: str, wanted: str) -> np.ndarray:
     if len(read) != series:
         raise DataError("fleet.y_length", series=series, labels=len(read))
     return read
+
+
+def _missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas' NA refuses to say
+        return True
 
 
 def _refuse_at(bad: Any) -> None:

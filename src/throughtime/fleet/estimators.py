@@ -10,7 +10,7 @@ import torch
 from numpy.random import RandomState
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state
 
 from throughtime.activations import Activation
@@ -222,7 +222,9 @@ class SequenceClassifier(ClassifierMixin, _SequenceEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> float:
         """Share of the series whose label is right."""
-        return float(accuracy_score(y, self.predict(X, lengths), sample_weight=sample_weight))
+        found = self.predict(X, lengths)
+        right = checks.labels(y, len(found), type(self).__name__) == found
+        return float(np.average(right, weights=sample_weight))
 
 
 class SequenceRegressor(RegressorMixin, _SequenceEstimator):
