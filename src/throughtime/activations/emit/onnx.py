@@ -152,6 +152,11 @@ def where(test: Value, yes: Any, no: Any) -> Value:
     return op("Where", test, yes, no)
 
 
+def joined(parts: Sequence[Value], axis: int) -> Value:
+    """The parts behind each other."""
+    return op("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
+
+
 def emit(expression: Expr, parameters: Sequence[sympy.Symbol]) -> Callable[..., Value]:
     """A function ``f(x, *parameters)`` of values that adds its nodes to their graph.
 

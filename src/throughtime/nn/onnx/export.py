@@ -13,11 +13,12 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 from torch import nn
 
 from throughtime import __version__
-from throughtime.activations.emit.onnx import Graph, Value, op
+from throughtime.activations.emit.onnx import Graph, Value, joined, op
 from throughtime.errors import ModelError
 from throughtime.nn.onnx import runtime
-from throughtime.nn.onnx.network import Network, Port, Ports, network, real_type
-from throughtime.nn.onnx.recurrence import Clock, add_layer, array, joined
+from throughtime.nn.onnx.clock import Clock
+from throughtime.nn.onnx.network import Network, Port, Ports, array, network, real_type
+from throughtime.nn.onnx.recurrence import add_layer
 
 OPSET, IR = 22, 10
 

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from throughtime.errors import ModelError
 from throughtime.nn.layers import GRU, LSTM, RNN, Stack
@@ -104,6 +104,11 @@ def real_type(model: nn.Module) -> np.dtype:
         if not p.isfinite().all():
             raise ModelError("onnx.not_finite", name=name)
     return _TYPES[kinds.pop()]
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """The numbers of a parameter."""
+    return tensor.detach().cpu().numpy()
 
 
 def _is_layer(model: object) -> TypeGuard[Stack]:
