@@ -152,6 +152,11 @@ def test_rounding_that_grows_is_no_difference(file):
     to_onnx(layer, file, check=True)
 
 
+def test_a_network_that_overflows_is_compared_up_to_there(file):
+    phi = tt.Activation("e", "exp(x)")
+    to_onnx(tt.nn.RNN(3, 4, nonlinearity=phi, dtype=torch.float64), file, check=True)
+
+
 def test_without_onnx_runtime_the_file_is_written_unchecked(file, monkeypatch):
     monkeypatch.setattr(export.runtime, "is_installed", lambda: False)
     layer = tt.nn.RNN(3, 4)
