@@ -44,7 +44,7 @@ def compare(model: nn.Module, file: bytes, ports: Ports) -> None:
     draw = np.random.default_rng(0)
     for T, B in _SIZES:
         feeds = {port.name: _drawn(port, T, B, draw) for port in ports.inputs}
-        answers = session.run(None, feeds)
+        answers = map(np.asarray, session.run(None, feeds))
         truths, rounded = _run(exact, feeds, torch.float64), _run(model, feeds, None)
         for port, answer, truth, near in zip(ports.outputs, answers, truths, rounded, strict=True):
             sound = np.isfinite(near) & np.isfinite(truth)
