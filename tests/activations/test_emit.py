@@ -203,6 +203,16 @@ def test_latex(formula, expected):
     assert latex.emit(parse("mine", formula, {"x": x})) == expected
 
 
+def test_slopes_keep_their_digits_in_both_tails():
+    a = torch.tensor([-60.0, -30.0, 30.0, 60.0])
+    expected = torch.exp(-a.abs())
+    for name, at in [("sigmoid", slice(None)), ("softplus", slice(2)), ("log_sigmoid", slice(2, 4))]:
+        found = tt.activation(name).derivative(a)
+        torch.testing.assert_close(found[at], expected[at], rtol=1e-5, atol=0)
+    softsign = tt.activation("softsign").derivative(torch.tensor([1e4]))
+    torch.testing.assert_close(softsign, torch.tensor([10001.0**-2]), rtol=1e-5, atol=0)
+
+
 def test_branches_know_what_was_chosen_already_and_nan_stays():
     inner = where(x > 0, sympy.tanh(x), 0)
     assert where(x > 0, inner, 1) == where(x > 0, sympy.tanh(x), 1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from throughtime import cells
+from throughtime.cells.clock import without_padding
 from throughtime.kernels import ops, tap
 from throughtime.kernels.cpu import run
 from throughtime.kernels.cpu.pointwise import SHAPES, Cell
@@ -54,7 +55,7 @@ class Recurrence(torch.autograd.Function):
         """Gradients of every argument, None for those without."""
         dy, dh_n, dc_n = (*gradients, None)[:3]
         traced = isinstance(ctx.cell, str)
-        if not traced and (torch.is_grad_enabled() or transformed()):
+        if not traced and (torch.is_grad_enabled() or transformed(dy, dh_n, dc_n)):
             return None, None, None, None, *_through_reference(ctx, (dy, dh_n, dc_n))
         x, h0, c0, w_ih, w_hh, _, _, theta, lengths, y, saved = ctx.saved_tensors
         needs = dict(zip(_ARGUMENTS, ctx.needs_input_grad[4:], strict=True))
@@ -70,7 +71,7 @@ class Recurrence(torch.autograd.Function):
         else:
             found = run.backward(*arguments, tap=ctx.tap is not None)
             if ctx.tap is not None:
-                ctx.tap(_recorded(ctx.cell, theta, found, y))
+                ctx.tap(_recorded(ctx.cell, theta, found["delta"], saved, y, lengths))
         shape = SHAPES[ctx.name]
         return (
             None,
@@ -91,11 +92,15 @@ class Recurrence(torch.autograd.Function):
 _ARGUMENTS = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "theta")
 
 
-def transformed() -> bool:
-    """Whether a transform of ``torch.func`` or forward-mode differentiation is at work."""
+def transformed(*tensors: Tensor | None) -> bool:
+    """Whether a transform of ``torch.func`` or forward-mode differentiation is at work.
+
+    A tensor that is batched by one has no numbers of its own.
+    """
     return (
         torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore
         or torch.autograd.forward_ad._current_level >= 0
+        or any(t is not None and not torch._C._has_storage(t) for t in tensors)
     )
 
 
@@ -153,18 +158,21 @@ def _through_reference(ctx: Any, gradients: Grads) -> Grads:
 
 
 def _recorded(
-    cell: Cell, theta: Tensor | None, found: dict[str, Tensor], y: Tensor
+    cell: Cell,
+    theta: Tensor | None,
+    delta: Tensor,
+    saved: Tensor,
+    y: Tensor,
+    lengths: Tensor | None,
 ) -> dict[str, Tensor]:
-    """What a tap hears, from the blocks of the kernel."""
-    blocks = found["blocks"]
-    recorded = {"delta": found["delta"].flatten(2), "state": y}
+    """What a tap hears."""
+    blocks = without_padding(saved.flatten(2), lengths).view_as(saved).unbind(2)
+    recorded = {"delta": delta.flatten(2), "state": y}
+    if cell.name == "lstm":
+        *blocks, recorded["cell"] = blocks
     if cell.name == "gru":
         gate, first = cell.activations[1], cell.first_row(1)
         values = {} if theta is None else dict(zip(gate.parameters, theta[first:], strict=False))
-        r = gate(blocks[:, :, 0], **values)
-        sums = [blocks[:, :, 0], blocks[:, :, 1], blocks[:, :, 2] + r * blocks[:, :, 3]]
-        return recorded | {"preactivation": torch.cat(sums, -1)}
-    if cell.name == "lstm":
-        recorded["cell"] = blocks[:, :, 4]
-        blocks = blocks[:, :, :4]
-    return recorded | {"preactivation": blocks.flatten(2)}
+        r, z, n, q = blocks
+        blocks = r, z, n + gate(r, **values) * q
+    return recorded | {"preactivation": torch.cat(blocks, -1)}

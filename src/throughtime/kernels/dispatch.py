@@ -24,6 +24,8 @@ Tensors = tuple[Tensor | None, ...]
 Reason = tuple[str, dict[str, str]]
 
 _log = logging.getLogger("throughtime.kernels")
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 _told: set[str] = set()
 _checked: dict[tuple[Cell, torch.dtype], str] = {}
 
@@ -131,7 +133,7 @@ def _kernel(
     theta = _theta(places, activations, learnt, x, w_hh.shape[1])
     traced = torch.compiler.is_compiling() or _watched(tensors)
     if traced:
-        cell = registry.constant_key(name, learnt, leak, *activations)
+        cell = registry.constant_key(name, learnt, float(leak).hex(), *activations)
     else:
         cell = registry.cell(name, activations, learnt, leak)
     with_theta = (*tensors, theta)
@@ -197,7 +199,7 @@ def _why_not(
         return "kernels.shapes", {}
     if torch.compiler.is_compiling():
         return None
-    if transformed():
+    if transformed(*tensors):
         return "kernels.transform", {}
     cell = registry.cell(name, *found, leak)
     unwritten = _checked.get((cell, x.dtype))
@@ -237,7 +239,10 @@ def _fit(
         and w_hh.shape == (rows, H)
         and (b_ih is None or b_ih.shape == (rows,))
         and (b_hh is None or b_hh.shape == (rows,))
-        and (lengths is None or (lengths.shape == (B,) and not lengths.is_floating_point()))
+        and (
+            lengths is None
+            or (lengths.is_cpu and lengths.shape == (B,) and lengths.dtype in _WHOLE)
+        )
         and all(
             value.shape in ((), (1,), (H,)) and value.is_cpu
             for place in places

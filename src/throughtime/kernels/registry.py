@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from throughtime.activations import Activation, BoundActivation
 from throughtime.kernels.cpu.pointwise import Cell
@@ -45,7 +45,10 @@ def cell(name: str, activations: Activations, learnt: Names, leak: float) -> Cel
     if known is None:
         if len(_by_identity) > 1000:
             _by_identity.clear()
-        known = _by_identity[identity] = activations, cell_of(key(name, activations, learnt, leak))
+        text = key(name, activations, learnt, leak)
+        mine = Cell(name, activations, learnt, leak, text)
+        known = activations, _by_key.setdefault(text, mine)
+        _by_identity[identity] = known
     return known[1]
 
 
@@ -54,10 +57,13 @@ def key(name: str, activations: Activations, learnt: Names, leak: float) -> str:
     return json.dumps([name, [phi.to_config() for phi in activations], learnt, leak])
 
 
-@torch.compiler.assume_constant_result
-def constant_key(name: str, learnt: Names, leak: float, *activations: Activation) -> str:
-    """:func:`key` for a graph that is being traced."""
-    return key(name, activations, learnt, leak)
+def constant_key(name: str, learnt: Names, leak: str, *activations: Activation) -> str:
+    """:func:`key` for a graph that is being traced; the leak, else traced too, as hexadecimals."""
+    return key(name, activations, learnt, float.fromhex(leak))
+
+
+# what torch.compiler.assume_constant_result does, without importing the compiler
+constant_key._dynamo_marked_constant = True  # pyright: ignore
 
 
 def cell_of(text: str) -> Cell:
@@ -65,6 +71,7 @@ def cell_of(text: str) -> Cell:
     known = _by_key.get(text)
     if known is None:
         name, configs, learnt, leak = json.loads(text)
-        activations = tuple(map(Activation.from_config, configs))
-        known = _by_key[text] = Cell(name, activations, tuple(map(tuple, learnt)), leak)
+        with _disable_current_modes():  # the text may be met while only shapes are computed
+            activations = tuple(map(Activation.from_config, configs))
+        known = _by_key[text] = Cell(name, activations, tuple(map(tuple, learnt)), leak, text)
     return known

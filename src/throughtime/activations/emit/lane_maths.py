@@ -262,7 +262,7 @@ def sinh(x: Lanes) -> Lanes:
     """The hyperbolic sine."""
     grown = expm1(x.abs())
     small = (grown + grown / (grown + 1)) * 0.5
-    return (grown > 1e9).where(grown * 0.5, small).signed(x)
+    return (grown > 1e17).where(grown * 0.5, small).signed(x)
 
 
 @in_float64

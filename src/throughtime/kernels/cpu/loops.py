@@ -19,9 +19,6 @@ from throughtime.kernels.cpu.frame import Frame
 from throughtime.kernels.cpu.machine import Assembly
 from throughtime.kernels.cpu.pointwise import SHAPES, Shape
 
-# numbers before the first block of what is saved; the first tells the rows of a tile
-HEADER = 16
-
 
 def write_loops(assembly: Assembly) -> None:
     """forward, backward and the packing of weights before each, for every cell."""
@@ -130,9 +127,8 @@ def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
         T, B, I, H = (frame[n] for n in "TBIH")
         pitch, vectors, x_pitch = frame["pitch"], frame["vectors"], frame["x_pitch"]
         size = rows * pitch
-        h, c, own, gathered = (scratch + size * k for k in (0, 1, 2, 2 + shape.saved))
-        bias, saved = frame.numbers("bias"), frame.numbers("saved")
-        saved = saved + HEADER + first * T * pitch * shape.saved
+        h, c, a, gathered = (scratch + size * k for k in (0, 1, 2, 2 + shape.saved))
+        bias = frame.numbers("bias")
         by_length = code.builder.not_(frame.absent("order"))
         lengths = frame.integers("lengths") + first
 
@@ -172,10 +168,6 @@ def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
             with code.when(by_length), _while_dead(code, lengths, alive, step):
                 alive.set(alive.get() - 1)
             count = alive.get()
-            a = code.variable(own)
-            with code.unless(frame.absent("saved")):
-                a.set(saved + step * size * shape.saved)
-            a = a.get()
             strides = frame["x_t"], frame["x_b"]
             with code.builder.if_else(by_length) as (scattered, together):
                 with scattered:
@@ -195,8 +187,12 @@ def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
                 product(h, pitch, "hh", H, gate, *init, out, count)
             arguments = a, size, h, c, count, vectors, pitch, frame.numbers("theta")
             _pointwise(code, frame, *arguments)
-            y_strides = B * H, H
-            rows_of("scatter", frame.numbers("y"), y_strides, step, h, count, H)
+            rows_of("scatter", frame.numbers("y"), (B * H, H), step, h, count, H)
+            with code.unless(frame.absent("saved")):
+                width = H * shape.saved
+                for block in range(shape.saved):
+                    out, tile = frame.numbers("saved") + H * block, a + size * block
+                    rows_of("scatter", out, (B * width, width), step, tile, count, H)
         state("scatter", "h_n", h)
         state("scatter", "c_n", c)
         assembly.call(code, "clear", start, frame.numbers("y"), first, rows, H)
@@ -294,13 +290,14 @@ def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
         pitch, vectors = frame["pitch"], frame["vectors"]
         x_pitch, x_vectors, capacity = frame["x_pitch"], frame["x_vectors"], frame["capacity"]
         size = rows * pitch
-        g, gc, c_first = (scratch + size * k for k in range(3))
-        x_gradient = c_first + size
+        g, gc, c_before = (scratch + size * k for k in range(3))
+        a = scratch + size * 3
+        x_gradient = a + size * shape.saved
         zeros = x_gradient + rows * x_pitch
         delta = zeros + x_pitch
         h_before = delta + capacity * pitch * shape.sums
         x_here = h_before + capacity * pitch
-        saved = frame.numbers("saved") + HEADER + first * T * pitch * shape.saved
+        saved, kept = frame.numbers("saved"), H * shape.saved
         theta = frame.numbers("theta")
         dtheta = frame.numbers("dtheta") + frame["theta_rows"] * pitch * worker
         by_length = code.builder.not_(frame.absent("order"))
@@ -324,7 +321,6 @@ def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
         state("dh_n", g)
         if shape.has_cell:
             state("dc_n", gc)
-            state("c0", c_first)
         clear(zeros, x_pitch)
         alive, steps, depth = code.variable(rows), code.variable(T), code.variable(code.int(0))
         with code.when(by_length):
@@ -350,33 +346,32 @@ def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
                 flush()
             k = depth.get()
             h_here, delta_here = h_before + k * pitch, delta + k * pitch
-            a = saved + step * size * shape.saved
-            c_before = code.variable(c_first)
+            for block in range(shape.saved):
+                source, tile = saved + H * block, a + size * block
+                rows_of("gather", source, (B * kept, kept), step, tile, count, H)
             with code.builder.if_else(step.is_("==", 0)) as (at_start, later):
                 with at_start:
                     rows_of("gather", frame.numbers("h0"), (0, H), 0, h_here, count, H)
+                    if shape.has_cell:
+                        rows_of("gather", frame.numbers("c0"), (0, H), 0, c_before, count, H)
                 with later:
                     rows_of("gather", frame.numbers("y"), outputs, step - 1, h_here, count, H)
                     if shape.has_cell:
-                        c_before.set(a + size * (shape.sums - shape.saved))
+                        source, strides = saved + H * shape.sums, (B * kept, kept)
+                        rows_of("gather", source, strides, step - 1, c_before, count, H)
             with code.unless(frame.absent("dw_ih")):
                 at = x_here + k * x_pitch
                 rows_of("gather", frame.numbers("x"), inputs, step, at, count, I, x_pitch)
             stride = capacity * pitch
             _pointwise(
-                code, frame, a, size, c_before.get(), h_here, g, gc, delta_here, stride,
+                code, frame, a, size, c_before, h_here, g, gc, delta_here, stride,
                 count, vectors, pitch, theta, dtheta,
             )  # fmt: skip
             with code.unless(frame.absent("delta")):
-                for field, blocks, source, apart in (
-                    ("delta", shape.from_x, delta_here, stride),
-                    ("blocks", range(shape.saved), a, size),
-                ):
-                    width = H * len(blocks)
-                    for place, block in enumerate(blocks):
-                        base = frame.numbers(field) + H * place
-                        tile = source + apart * block
-                        rows_of("scatter", base, (B * width, width), step, tile, count, H)
+                width = H * shape.gates
+                for gate, block in enumerate(shape.from_x):
+                    out, tile = frame.numbers("delta") + H * gate, delta_here + stride * block
+                    rows_of("scatter", out, (B * width, width), step, tile, count, H)
             for gate, block in enumerate(shape.from_h):
                 w = frame.numbers("packed_hh") + vectors * code.width * H * gate
                 left = delta_here + stride * block

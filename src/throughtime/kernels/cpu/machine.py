@@ -120,7 +120,9 @@ class Program:
     def function(self, name: str, arguments: int) -> Callable[..., None]:
         """A function of whole numbers and addresses; Python's lock is open while it runs."""
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-        return kind(self.address(name))
+        function = kind(self.address(name))
+        function.program = self  # the code lives as long as the function
+        return function
 
 
 def program(name: str, real: str, write: Callable[[Assembly], None]) -> Program:

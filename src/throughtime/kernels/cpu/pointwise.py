@@ -65,12 +65,14 @@ class Cell:
         activations: as the cell's function takes them.
         learnt: names of the parameters whose gradient is wanted, for each activation.
         leak: step of the leaky recurrence (elman).
+        key: the cell as text, from which another process makes the same one.
     """
 
     name: str
     activations: tuple[Activation, ...]
     learnt: tuple[tuple[str, ...], ...]
     leak: float = 1.0
+    key: str = ""
 
     @property
     def leaky(self) -> bool:

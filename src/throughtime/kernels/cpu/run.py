@@ -13,7 +13,7 @@ from torch import Tensor
 from throughtime.activations.emit.lanes import REALS
 from throughtime.kernels.cpu.blocks import packed_size
 from throughtime.kernels.cpu.frame import FIELDS, PLACE
-from throughtime.kernels.cpu.loops import HEADER, write_loops
+from throughtime.kernels.cpu.loops import write_loops
 from throughtime.kernels.cpu.machine import Program, host, program
 from throughtime.kernels.cpu.pointwise import Cell, write_backward, write_forward
 from throughtime.kernels.cpu.pool import together
@@ -87,10 +87,6 @@ class Sizes:
         size = self.vectors(width) * self.lanes
         return size if size * self.bytes % 2048 else size + self.lanes
 
-    def saved(self, blocks: int) -> int:
-        """Numbers kept for the way back."""
-        return HEADER + self.T * self.B * blocks * self.pitch(self.H)
-
 
 def _frame(**fields: int) -> array:
     values = [0] * len(FIELDS)
@@ -103,8 +99,8 @@ def _at(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _workers(work: float, B: int) -> int:
-    return max(1, min(torch.get_num_threads(), B, int(work / THREAD_WORK)))
+def _workers(work: float, most: int) -> int:
+    return max(1, min(torch.get_num_threads(), most, int(work / THREAD_WORK)))
 
 
 def _tile_rows(B: int, workers: int) -> int:
@@ -112,16 +108,23 @@ def _tile_rows(B: int, workers: int) -> int:
     return max(1, -(-B // tiles))
 
 
-def _rows_apart(x: Tensor) -> Tensor:
-    """The tensor if its rows lie in one piece each, else a copy."""
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+def _rows(x: Tensor) -> tuple[Tensor, int, int]:
+    """The tensor (T, B, N) with each row in one piece, and its strides; copied only if it must be.
+
+    What is the same along time or batch, as the gradient of a mean is, stays one step or row.
+    """
+    t_stride, b_stride, stride = x.stride()
+    if stride != 1 and x.shape[-1] != 1:
+        x = x[: 1 if t_stride == 0 else None, : 1 if b_stride == 0 else None].contiguous()
+        t_stride, b_stride = t_stride and x.stride(0), b_stride and x.stride(1)
+    return x, t_stride, b_stride
 
 
-def _by_length(lengths: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+def _by_length(lengths: Tensor | None, T: int) -> tuple[Tensor | None, Tensor | None]:
     """(order, lengths in it): longest first."""
     if lengths is None:
         return None, None
-    lengths, order = torch.sort(lengths.long(), descending=True, stable=True)
+    lengths, order = torch.sort(lengths.long().clamp(0, T), descending=True, stable=True)
     return order, lengths
 
 
@@ -159,19 +162,18 @@ def forward(
     """Y (T, B, H), h_n (B, H), c_n (B, H) or empty, and what is kept for the way back or empty."""
     shape, real = cell.shape, NAMES[x.dtype]
     H = w_hh.shape[1]
-    x, h0, w_ih, w_hh = _rows_apart(x), h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
-    c0 = None if c0 is None else c0.contiguous()
+    h0, w_ih, w_hh = h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
+    c0, b_ih, b_hh = (None if t is None else t.contiguous() for t in (c0, b_ih, b_hh))
     sizes = Sizes.of(x, H)
     T, B, I = sizes.T, sizes.B, sizes.I
     pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
+    x, x_t, x_b = _rows(x)
     y, h_n = x.new_empty(T, B, H), x.new_empty(B, H)
     c_n = x.new_empty((B, H) if shape.has_cell else 0)
-    saved = x.new_empty(sizes.saved(shape.saved) if save else 0)
-    order, lengths = _by_length(lengths)
+    saved = x.new_empty((T, B, shape.saved, H) if save else 0)
+    order, lengths = _by_length(lengths, T)
     workers = _workers(T * B * shape.gates * H * (H + I), B)
     rows = _tile_rows(B, workers)
-    if save:
-        saved[0] = rows
     packed = T * B >= PACKING_WORK
     packs = [shape.gates * packed_size(n, H, sizes.lanes) if packed else 0 for n in (I, H)]
     per_worker = rows * (pitch * (2 + shape.saved) + x_pitch)
@@ -184,7 +186,7 @@ def forward(
         vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
         reverse=reverse, pointwise=_pointwise(cell, real)[1],
         order=_at(order), lengths=_at(lengths),
-        x=_at(x), x_t=x.stride(0), x_b=x.stride(1), h0=_at(h0), c0=_at(c0),
+        x=_at(x), x_t=x_t, x_b=x_b, h0=_at(h0), c0=_at(c0),
         w_ih=_at(w_ih), w_hh=_at(w_hh), b_ih=_at(b_ih), b_hh=_at(b_hh), theta=_at(theta),
         packed_ih=at if packed else 0, packed_hh=at + packs[0] * unit if packed else 0,
         bias=bias, saved=_at(saved) if save else 0,
@@ -228,22 +230,20 @@ def backward(
 ) -> dict[str, Tensor]:
     """Gradients by name: dx, dh0, dc0, dw_ih, dw_hh, db (a row a sum), dtheta (a row a parameter).
 
-    With ``tap`` also delta, (T, B, G, H), the gradient at each sum, and blocks, what was saved.
+    With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation.
     """
     shape, real = cell.shape, NAMES[x.dtype]
     H, G = w_hh.shape[1], shape.gates
-    x, h0, w_ih, w_hh = _rows_apart(x), h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
-    c0 = None if c0 is None else c0.contiguous()
-    dy = None if dy is None else _rows_apart(dy)
-    dh_n = None if dh_n is None else dh_n.contiguous()
-    dc_n = None if dc_n is None else dc_n.contiguous()
+    h0, w_ih, w_hh = h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
+    c0, dh_n, dc_n = (None if t is None else t.contiguous() for t in (c0, dh_n, dc_n))
     sizes = Sizes.of(x, H)
     T, B, I, unit = sizes.T, sizes.B, sizes.I, sizes.bytes
     pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
-    rows = int(saved[0])
-    tiles = -(-B // rows)
-    workers = min(tiles, _workers(2 * T * B * G * H * (H + I), B))
-    order, lengths = _by_length(lengths)
+    x, x_t, x_b = _rows(x)
+    dy, dy_t, dy_b = (None, 0, 0) if dy is None else _rows(dy)
+    workers = _workers(2 * T * B * G * H * (H + I), B)
+    rows = _tile_rows(B, workers)
+    order, lengths = _by_length(lengths, T)
     gathered = GATHERED_BYTES // (unit * (pitch * (shape.sums + 1) + x_pitch))
     capacity = max(rows, min(GATHERED_ROWS, T * rows, gathered))
     learnt = any(cell.learnt)
@@ -254,7 +254,6 @@ def backward(
         out["dx"] = x.new_empty(T, B, I)
     if tap:
         out["delta"] = x.new_zeros(T, B, G, H)
-        out["blocks"] = x.new_zeros(T, B, shape.saved, H)
     sums = {}
     if wanted.w_ih:
         sums["dw_ih"] = x.new_empty(workers, G * H, x_pitch)
@@ -268,23 +267,23 @@ def backward(
         G * packed_size(H, I, sizes.lanes) if wanted.x else 0,
         G * packed_size(H, H, sizes.lanes),
     ]
-    per_worker = rows * (3 * pitch + x_pitch) + x_pitch
+    per_worker = rows * ((3 + shape.saved) * pitch + x_pitch) + x_pitch
     per_worker += capacity * (pitch * (shape.sums + 1) + x_pitch)
     memory = x.new_empty(sum(packs) + workers * per_worker)
     at = memory.data_ptr()
     theta = _theta(cell, theta, x, pitch)
     places = {name: tensor.data_ptr() for name, tensor in (out | sums).items()}
     frame = _frame(
-        tiles=tiles, rows=rows, T=T, B=B, I=I, H=H,
+        tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
         vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
         reverse=reverse, pointwise=_pointwise(cell, real)[2],
         order=_at(order), lengths=_at(lengths),
-        x=_at(x), x_t=x.stride(0), x_b=x.stride(1), h0=_at(h0), c0=_at(c0),
+        x=_at(x), x_t=x_t, x_b=x_b, h0=_at(h0), c0=_at(c0),
         w_ih=_at(w_ih), w_hh=_at(w_hh), theta=_at(theta),
         packed_ih=at if wanted.x else 0, packed_hh=at + packs[0] * unit,
         saved=_at(saved), scratch=at + sum(packs) * unit, scratch_stride=per_worker,
         y=_at(y), capacity=capacity, theta_rows=cell.rows if learnt else 0,
-        dy=_at(dy), dy_t=0 if dy is None else dy.stride(0), dy_b=0 if dy is None else dy.stride(1),
+        dy=_at(dy), dy_t=dy_t, dy_b=dy_b,
         dh_n=_at(dh_n), dc_n=_at(dc_n),
         **places,
     )  # fmt: skip

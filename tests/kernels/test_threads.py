@@ -1,0 +1,153 @@
+"""Threads of ours and of others, and forks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from kernel_calls import GATES, call
+
+from throughtime import cells
+from throughtime.kernels.cpu import pool, run
+
+
+@pytest.fixture(autouse=True)
+def even_small_calls_are_shared(monkeypatch):
+    monkeypatch.setattr(run, "THREAD_WORK", 1.0)
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("lengths", [None, torch.arange(37) % 8])
+def test_outputs_do_not_depend_on_the_number_of_threads(name, lengths, threads):
+    given = call(name, 9, 37, 5, 40, dtype=torch.float32, lengths=lengths)
+    found = {}
+    for n in (1, 2, 3, 8):
+        threads(n)
+        found[n] = [*given.run(), *given.gradients()]
+    outputs = 2 if name != "lstm" else 3
+    for n in (2, 3, 8):
+        for i, (one, many) in enumerate(zip(found[1], found[n], strict=True)):
+            if i < outputs:
+                assert torch.equal(one, many)
+            torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-4)
+
+
+def test_the_threads_of_a_call_are_those_of_pytorch(threads, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        run, "together", lambda work, workers: (asked.append(workers), work(0), [0])[-1]
+    )
+    given = call("gru", 4, 6, 3, 5)
+    for n in (1, 2, 4, 99):
+        threads(n)
+        given.run()
+    assert asked == [1, 2, 4, 6]
+
+
+def test_backward_with_other_threads_than_forward(threads):
+    given = call("lstm", 6, 23, 3, 9)
+    threads(4)
+    y = given.run()[0]
+    threads(1)
+    found = torch.autograd.grad(y.sum(), given.leaves)
+    wanted = torch.autograd.grad(given.run(cells)[0].sum(), given.leaves)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+def test_calls_from_many_threads_at_once(threads):
+    threads(3)
+    calls = [call(name, 12, 11, 4, 10, seed=i) for i in range(4) for name in GATES]
+    wanted = [c.gradients() for c in calls]
+    wrong = []
+
+    def repeat(c, expected):
+        for _ in range(15):
+            for a, b in zip(c.gradients(), expected, strict=True):
+                if not torch.allclose(a, b, rtol=0, atol=1e-10):
+                    wrong.append(c.name)
+
+    workers = [
+        threading.Thread(target=repeat, args=pair) for pair in zip(calls, wanted, strict=True)
+    ]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert not wrong
+
+
+def test_an_error_in_a_helper_is_raised_where_it_was_called():
+    started = threading.Barrier(2)
+
+    def work(worker):
+        started.wait(timeout=30)
+        if worker:
+            raise ValueError(worker)
+
+    with pytest.raises(ValueError, match="1"):
+        pool.together(work, 2)
+
+
+def test_a_busy_helper_is_not_waited_for():
+    release = threading.Event()
+    busy = threading.Event()
+
+    def hold(worker):
+        if worker:
+            busy.set()
+            release.wait(timeout=30)
+        else:
+            busy.wait(timeout=30)
+
+    first = threading.Thread(target=lambda: pool.together(hold, 2))
+    first.start()
+    busy.wait(timeout=30)
+    done = []
+    assert pool.together(done.append, 2) in ([0], [0, 1])
+    release.set()
+    first.join()
+    assert 0 in done
+
+
+def in_child(given, results):
+    torch.set_num_threads(2)
+    results.put([g.numpy() for g in given.gradients()])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
+def test_after_a_fork(threads):
+    threads(2)
+    given = call("elman", 8, 12, 4, 10)
+    wanted = given.gradients()
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    children = [context.Process(target=in_child, args=(given, results)) for _ in range(2)]
+    for child in children:
+        child.start()
+    for _ in children:
+        for a, b in zip(results.get(timeout=60), wanted, strict=True):
+            torch.testing.assert_close(torch.tensor(a), b, rtol=0, atol=1e-11)
+    for child in children:
+        child.join(timeout=60)
+        assert child.exitcode == 0
+
+
+def test_a_process_ends_though_helpers_wait(fresh_python):
+    script = (
+        "import torch, throughtime as tt\n"
+        "from throughtime.kernels.cpu import run\n"
+        "run.THREAD_WORK = 1.0\n"
+        "torch.set_num_threads(2)\n"
+        "print(tt.nn.RNN(3, 4)(torch.randn(5, 6, 3))[0].shape)\n"
+    )
+    ended = subprocess.run(
+        [fresh_python, "-c", script], capture_output=True, text=True, timeout=120,
+        env={**__import__("os").environ, "PYTHONPATH": "src"},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "[5, 6, 4]" in ended.stdout
