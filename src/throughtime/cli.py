@@ -27,6 +27,7 @@ app = App(
     suppress_keyboard_interrupt=False,
     exit_on_error=False,
 )
+app.command("throughtime.bench.command:app", name="bench", help="Speed beside the peers installed.")
 
 
 @app.command
