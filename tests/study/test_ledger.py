@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -141,3 +142,25 @@ def test_sqlite_writes_ahead(tmp_path):
     path = tmp_path / "ledger.sqlite"
     Ledger(path).enter("plan", dataclasses.replace(record()))
     assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_many_may_open_a_new_ledger_at_once(tmp_path):
+    failures = []
+    for attempt in range(10):
+        start = threading.Barrier(8)
+
+        def open_together(path, start=start):
+            start.wait()
+            try:
+                Ledger(path).note("plan", "opened")
+            except LedgerError as failure:
+                failures.append(failure)
+
+        path = tmp_path / f"{attempt}.sqlite"
+        threads = [threading.Thread(target=open_together, args=(path,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert len(Ledger(path).events("plan")) == 8

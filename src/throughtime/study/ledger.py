@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from throughtime.errors import LedgerError
 from throughtime.study.records import Record
@@ -74,7 +75,7 @@ class Ledger:
             event.listen(self._engine, "connect", _write_ahead)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
         try:
-            _tables.create_all(self._engine)
+            self._make_tables()
         except SQLAlchemyError as failure:
             reason = str(getattr(failure, "orig", failure))
             raise LedgerError("ledger.unreadable", address=self.address, reason=reason) from failure
@@ -159,6 +160,15 @@ class Ledger:
         """Let go of the database; nothing is lost."""
         self._engine.dispose()
 
+    def _make_tables(self) -> None:
+        """Make the tables that are missing; another process may be making them at this moment."""
+        try:
+            with self._writing() as db:
+                _tables.create_all(db)
+        except (IntegrityError, ProgrammingError):
+            with self._writing() as db:
+                _tables.create_all(db)
+
     @contextmanager
     def _writing(self):
         with self._engine.connect() as db:
@@ -171,8 +181,16 @@ class Ledger:
 
 def _write_ahead(connection, _record) -> None:
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA busy_timeout=30000")
+    deadline = time.monotonic() + 30
+    while True:  # SQLite does not wait for this lock by itself
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as failure:
+            if failure.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _record(text: str) -> Record:
