@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scipy.stats import qmc
 
 from throughtime.errors import PlanError
+from throughtime.language import entries
 from throughtime.study.arms import name_of
 from throughtime.study.records import Phase
 from throughtime.tasks.preprocessing import Scaling
@@ -39,9 +40,9 @@ class Space(_Strict):
     def _sound(self) -> Space:
         low, high = self.rate
         if not 0 < low < high < math.inf:
-            raise ValueError("rate must be two positive numbers, the lower one first")
+            raise PlanError("plan.rate", given=self.rate)
         if not (self.start and self.clip and self.scaling):
-            raise ValueError("start, clip and scaling need at least one choice each")
+            raise PlanError("plan.no_choice")
         return self
 
     def design(self, points: int, seed: int) -> list[dict[str, float | str]]:
@@ -111,9 +112,9 @@ class Plan(_Strict):
     def _sound(self) -> Plan:
         names = [name_of(arm) for arm in self.arms]
         if len(set(names)) != len(names):
-            raise ValueError(f"an arm is named twice in {', '.join(names)}")
+            raise PlanError("plan.arm_twice", arms=", ".join(names))
         if self.reference not in names:
-            raise ValueError(f"the reference {self.reference!r} is not among {', '.join(names)}")
+            raise PlanError("plan.reference", given=self.reference, arms=", ".join(names))
         return self
 
     @classmethod
@@ -122,9 +123,7 @@ class Plan(_Strict):
         try:
             return cls(**fields)
         except ValidationError as failure:
-            first = failure.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "plan"
-            raise PlanError("plan.unsound", argument=where, reason=first["msg"]) from None
+            raise _in_own_words(failure) from None
 
     @property
     def hash(self) -> str:
@@ -213,3 +212,17 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(v) for key, v in value.items() if v is not None}
     return value
+
+
+def _in_own_words(failure: ValidationError) -> PlanError:
+    """The first thing that keeps a plan from being one, with the person's own value."""
+    first = failure.errors()[0]
+    limits = first.get("ctx", {})
+    if isinstance(error := limits.get("error"), PlanError):
+        return error
+    argument = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return PlanError("plan.unknown_argument", argument=argument, given=repr(first["input"]))
+    key = first["type"] if first["type"] in entries("plan") else "unsound"
+    fields = {"argument": argument, "given": repr(first["input"]), "reason": first["msg"]}
+    return PlanError(f"plan.{key}", **fields | limits)
