@@ -73,6 +73,7 @@ def program(
     *,
     guarded: bool = False,
     defaults: Mapping[sympy.Symbol, float] | None = None,
+    also: Sequence[str] = (),
 ) -> Program:
     """The steps that give the values of ``expressions``; what occurs twice is done once.
 
@@ -82,6 +83,7 @@ def program(
         guarded: compute each branch of a ``where`` that may overflow at a harmless point wherever
             it is not taken, so that automatic differentiation meets no 0 · inf.
         defaults: of the parameters, to find harmless points at.
+        also: function heads that the emitter knows beyond :data:`OPERATIONS`.
 
     Raises:
         NotEmittable: a function outside :data:`OPERATIONS`.
@@ -92,7 +94,7 @@ def program(
     """
     inputs = ("x", *(f"p{i}" for i in range(len(parameters))))
     known: dict[Expr, Operand] = dict(zip((x, *parameters), inputs, strict=True))
-    writer = _Writer(known, guarded, dict(defaults or {}))
+    writer = _Writer(known, guarded, dict(defaults or {}), (*FUNCTIONS, *also))
     results = tuple(writer.value(e) for e in expressions)
     return Program(inputs, tuple(writer.steps), results)
 
@@ -102,6 +104,7 @@ class _Writer:
     known: dict[Expr, Operand]
     guarded: bool
     defaults: dict[sympy.Symbol, float]
+    functions: tuple[str, ...]
     steps: list[Step] = field(default_factory=list)
     done: dict[tuple, str] = field(default_factory=dict)
     of_x: set[str] = field(default_factory=lambda: {"x"})
@@ -132,7 +135,7 @@ class _Writer:
         if isinstance(e, Piecewise):
             return self._choice(e)
         head = type(e).__name__
-        if head not in FUNCTIONS:
+        if head not in self.functions:
             raise NotEmittable(head)
         return self.step(head, *(self.value(a) for a in e.args))
 
@@ -187,7 +190,8 @@ class _Writer:
             return self.step("sqrt", u)
         if exponent == -sympy.S.Half:
             return self.step("rsqrt", u)
-        if exponent.is_Rational and exponent.q == 2:
+        smooth = exponent > 1  # its slope at 0 is 0, that of a product with a root 0 · inf
+        if exponent.is_Rational and exponent.q == 2 and not (self.guarded and smooth):
             root = self.step("sqrt" if exponent > 0 else "rsqrt", u)
             return self._repeated(root, abs(int(2 * exponent)))
         if exponent.could_extract_minus_sign():
