@@ -71,13 +71,14 @@ def unrolled(
                 row = layer * D + d
                 h = x.new_zeros(P) if h0 is None else h0[row, b]
                 c = x.new_zeros(module.hidden_size) if c0 is None else c0[row, b]
-                order = range(lengths[b])
+                order, seen = range(lengths[b]), h
                 for t in reversed(order) if d else order:
                     h, c, a = step(kind, w, layer_in[b][t], h, c, phi, gate, out, leak)
-                    h.retain_grad()
-                    steps[t, b] = h, c, a
-                    outs[b][t][d] = h
-                ends_h.append(h)
+                    seen = h.clone()  # what the outside sees; the recurrence goes on with h
+                    h.retain_grad(), seen.retain_grad()
+                    steps[t, b] = h, c, a, seen
+                    outs[b][t][d] = seen
+                ends_h.append(seen)
                 ends_c.append(c)
             h_n.append(torch.stack(ends_h))
             c_n.append(torch.stack(ends_c))
@@ -113,6 +114,7 @@ def _gathered(steps, T, B):
     return SimpleNamespace(
         state=grid(lambda s: s[0].detach()),
         total=grid(lambda s: grad(s[0])),
+        injected=grid(lambda s: grad(s[3])),
         cell=grid(lambda s: s[1].detach()),
         cell_total=grid(lambda s: grad(s[1]) if s[1].requires_grad else s[1]),
         preactivation=grid(lambda s: joined(s[2], lambda p: p.detach())),

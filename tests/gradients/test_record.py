@@ -58,7 +58,7 @@ def run(module, x, loss, lengths=None, packed=False, batch_first=False, hx=None)
 
 
 def assert_same(record, true):
-    for name in ("state", "total", "delta", "preactivation"):
+    for name in ("state", "injected", "total", "delta", "preactivation"):
         torch.testing.assert_close(
             getattr(record, name),
             getattr(true, name),
@@ -66,9 +66,20 @@ def assert_same(record, true):
             atol=1e-10,
             msg=lambda m, n=name: f"{n}: {m}",
         )
+    assert_slopes(record, true.preactivation)
     if record.cell is not None:
         torch.testing.assert_close(record.cell, true.cell, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(record.cell_total, true.cell_total, rtol=1e-10, atol=1e-10)
+
+
+def assert_slopes(record, preactivation):
+    """φ'(a_t) of every gate against autograd through φ alone."""
+    r = record.recurrence
+    for gate in r.gates:
+        a = record.gate_block(preactivation, gate).clone().requires_grad_()
+        (expected,) = torch.autograd.grad(r.activation_of(gate).value(a).sum(), a)
+        expected = torch.where(record.alive.unsqueeze(-1), expected, 0.0)
+        torch.testing.assert_close(record.gate_block(record.slope, gate), expected)
 
 
 def compare(module, kind, truth, loss, lengths=None, packed=False, route="auto", hx=None, **places):
@@ -126,10 +137,11 @@ PHIS = ["relu", "leaky_relu", "elu", "softsign", "identity", "sin",
         Activation("mine", "x*sigmoid(beta*x)", beta=1.3, learnable={"beta": "unit"})]  # fmt: skip
 
 
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("route", ["auto", "adjoint", "probe"])
 @pytest.mark.parametrize("phi", PHIS, ids=str)
 @pytest.mark.parametrize("name", KINDS)
-def test_our_layers_with_any_activation(name, phi, route, truth):
+def test_our_layers_with_any_activation(name, phi, route, loss, truth):
     place = {"RNN": "nonlinearity"}.get(name, "activation")
     more = {} if name == "RNN" else {"gate_activation": "hard_sigmoid"}
     options = {"num_layers": 2, "bidirectional": True, "dtype": torch.float64, place: phi, **more}
@@ -144,7 +156,7 @@ def test_our_layers_with_any_activation(name, phi, route, truth):
     f, gate = module._phi(place, "l0"), activation("hard_sigmoid")
     for lengths in (None, LENGTHS):
         found = compare(
-            module, KINDS[name], truth, all_steps, lengths, False, route, phi=f, gate=gate
+            module, KINDS[name], truth, LOSSES[loss], lengths, False, route, phi=f, gate=gate
         )
         assert all(
             r.recurrence.phi.name == (phi if isinstance(phi, str) else "mine")
@@ -243,6 +255,31 @@ def test_cells_in_a_loop_of_ones_own(name, library, truth):
         "l0"
     ]
     torch.testing.assert_close(record.injected, expected.injected)
+
+
+@pytest.mark.parametrize("phi", ["relu", "elu", "softsign"])
+@pytest.mark.parametrize("name", KINDS)
+def test_our_cells_with_any_activation(name, phi, truth):
+    place = {"RNN": "nonlinearity"}.get(name, "activation")
+    layer, cell = (
+        getattr(ours, kind)(I, H, dtype=torch.float64, **{place: phi})
+        for kind in (name, f"{name}Cell")
+    )
+    for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        getattr(cell, key).data.copy_(getattr(layer, f"{key}_l0").data)
+    x = torch.randn(T, B, I, dtype=torch.float64)
+
+    def loss_fn(m, x):
+        s, ys = None, []
+        for t in range(T):
+            s = m(x[t], s)
+            ys.append(states(s)[0])
+        return all_steps(torch.stack(ys), *states(s))
+
+    true = truth(layer, KINDS[name], x, [T] * B, all_steps, phi=activation(phi))["l0"]
+    found = trace(cell, x, loss_fn)
+    assert_same(found.records["cell"], true)
+    assert found.check[""] < 1e-10
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -79,6 +79,33 @@ def test_everything_is_put_back_also_after_an_exception():
         assert not module._forward_hooks and not module._forward_pre_hooks
 
 
+class BreaksGoingBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        raise KeyError("on the way back")
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, ours.GRU])
+def test_hooks_of_the_caller_stay_and_no_other_also_after_an_exception_going_back(layer):
+    model, x, heard = Model(layer), torch.randn(10, 4, 3), []
+    model.rnn.register_forward_hook(lambda *_: heard.append("forward"))
+    model.rnn.weight_hh_l0.register_hook(lambda g: heard.append("gradient"))
+    hooks = {m: (dict(m._forward_hooks), dict(m._forward_pre_hooks)) for m in model.modules()}
+    state = torch.get_rng_state()
+    trace(model, x, mse)
+    assert heard == ["forward", "gradient"]
+    with pytest.raises(KeyError, match="on the way back"):
+        trace(model, x, lambda m, x: BreaksGoingBack.apply(m(x)).square().mean())
+    assert hooks == {m: (m._forward_hooks, m._forward_pre_hooks) for m in model.modules()}
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None for p in model.parameters())
+    assert model.training
+
+
 def test_no_grad_and_inference_mode_around_the_call_do_not_matter():
     model, x = Model().eval(), torch.randn(10, 4, 3)
     expected = trace(model, x, mse).records["rnn.l0"].total
@@ -168,7 +195,7 @@ def test_gradients_that_overflow_are_recorded_as_they_are():
     assert not record.total.isfinite().all()
 
 
-@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM, ours.RNN, ours.LSTM])
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM, ours.RNN, ours.GRU, ours.LSTM])
 def test_autocast(layer):
     module, x = layer(3, 8), torch.randn(10, 4, 3)
 

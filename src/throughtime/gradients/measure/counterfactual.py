@@ -24,6 +24,9 @@ def counterfactual(record: Record, phi: object) -> Record:
         record: what was recorded.
         phi: a name of the catalogue, an ``Activation`` or a function of a tensor.
 
+    Source:
+        This project's; the forward pass and the adjoint of the same equations with φ replaced.
+
     Example:
         >>> signal(counterfactual(found.records["l0"], "elu")).total.shape
         (20,)

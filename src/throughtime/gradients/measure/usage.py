@@ -97,7 +97,7 @@ def _zones(points: Array, relative: Array, epsilon: float) -> dict[str, float]:
 
 
 def _linearity(points: Array, values: Array) -> Array:
-    x, y = points - points.mean(0), values - values.mean(0)
-    below = (x**2).sum(0) * (y**2).sum(0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        x, y = points - points.mean(0), values - values.mean(0)
+        below = (x**2).sum(0) * (y**2).sum(0)
         return np.where(below > 0, (x * y).sum(0) ** 2 / below, np.nan)

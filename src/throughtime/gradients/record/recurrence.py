@@ -245,32 +245,6 @@ class Linearisation:
             cells[t] += self.carry[t + 1] * cells[t + 1]
         return Pulled(total, delta, hidden, cells)
 
-    def _pull_lstm(
-        self, injected: Tensor, injected_cell: Tensor | None, links: Sequence[bool] | None
-    ) -> Pulled:
-        w, w_hr, T = self.recurrence.w_hh, self.recurrence.w_hr, injected.shape[-3]
-        H = self.recurrence.hidden_size
-        assert self.carry is not None and self.to_cell is not None
-        total = torch.empty_like(injected)
-        delta = injected.new_empty(*injected.shape[:-1], w.shape[0])
-        cells = injected.new_empty(*injected.shape[:-1], H)
-        g = torch.zeros_like(injected[..., 0, :, :])
-        gamma = injected.new_zeros(*injected.shape[:-3], injected.shape[-2], H)
-        for t in reversed(range(T)):
-            g = injected[..., t, :, :] + g
-            total[..., t, :, :] = g
-            g = g if w_hr is None else g @ w_hr
-            if injected_cell is not None:
-                gamma = gamma + injected_cell[..., t, :, :]
-            gamma = torch.addcmul(gamma, g, self.to_cell[t])
-            cells[..., t, :, :] = gamma
-            eta = torch.cat([gamma, gamma, gamma, g], -1) * self.to_preactivation[t]
-            delta[..., t, :, :] = eta
-            gamma, g = gamma * self.carry[t], eta @ w
-            if links is not None and not links[t]:
-                gamma, g = torch.zeros_like(gamma), torch.zeros_like(g)
-        return Pulled(total, delta, delta, cells)
-
     def without_output(self, cell: Tensor, total: Tensor) -> Tensor:
         """What reaches c_t but for the path through h_t, from all that does."""
         assert self.to_cell is not None
