@@ -26,7 +26,7 @@ COT_EIGHTH = tl.constexpr(1 / math.tan(math.pi / 8))
 
 
 @triton.jit
-def number(value, x):
+def number(value: tl.constexpr, x):
     """The number in the shape and format of ``x``."""
     return tl.full(x.shape, value, x.dtype)
 
