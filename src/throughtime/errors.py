@@ -67,6 +67,10 @@ class TraceError(ThroughtimeError, RuntimeError):
     """The gradient through time cannot be recorded for this model and loss."""
 
 
+class BenchError(ThroughtimeError, ValueError):
+    """A measurement was asked for that cannot be made."""
+
+
 class MissingExtraError(ThroughtimeError, ImportError):
     """An optional dependency is needed and not installed."""
 

@@ -1,0 +1,221 @@
+"""The measurements of ``throughtime bench layers``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import torch
+
+from throughtime.activations import Activation, activation
+from throughtime.bench import contenders
+from throughtime.bench.clock import LEAST, medians
+from throughtime.bench.contenders import Contender
+from throughtime.bench.figures import Figure
+from throughtime.bench.memory import peak
+from throughtime.bench.problem import Problem
+from throughtime.bench.shapes import CPU_GRID, Shape
+
+OTHERS = ("elu", "softsign", "gelu", "silu", "leaky_relu", "mine = x*tanh(x)")
+CELLS = ("elman", "gru", "lstm")
+TABLES = ("training", "activations", "inference", "step", "memory")
+# a compiled loop is unrolled, which takes minutes where there are many steps
+COMPILED = Shape(32, 32, 128)
+ONE_STEP = Shape(1, 1, 128)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, and where.
+
+    Attributes:
+        device: ``"cpu"`` or ``"cuda"``.
+        dtype: of weights and data.
+        shapes: the grid.
+        cells: of them.
+        tables: of :data:`TABLES`.
+        seconds: of measurement for each contender, about.
+    """
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    shapes: tuple[Shape, ...] = CPU_GRID
+    cells: tuple[str, ...] = CELLS
+    tables: tuple[str, ...] = TABLES
+    seconds: float = 0.6
+
+    def problem(self, cell: str, phi: Activation, shape: Shape) -> Problem:
+        """A problem on this device."""
+        return Problem(cell, phi, shape, self.device, self.dtype)
+
+    def wait(self) -> None:
+        """For what the device still does."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
+    def times(self, steps: Iterable[Callable[[], object]], least: int = LEAST) -> list[float]:
+        """Median times, in turns."""
+        return medians(list(steps), self.seconds, self.wait, least)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Measurements that are made together."""
+
+    name: str
+    contenders: int
+    run: Callable[[], list[Figure]]
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """All measurements, in the order they are made."""
+    found = []
+    for cell in settings.cells:
+        for shape in settings.shapes:
+            found += _of_shape(settings, cell, shape)
+        if "step" in settings.tables:
+            job = Job(f"{cell} 1", 2, lambda c=cell: one_step(settings, c))
+            found.append(job)
+    wanted = "training" in settings.tables and "elman" in settings.cells
+    if wanted and contenders.can_compile():
+        found.append(Job(f"elman torch.compile {COMPILED}", 30, lambda: compiled(settings)))
+    return found
+
+
+def _of_shape(settings: Settings, cell: str, shape: Shape) -> list[Job]:
+    name, cpu = f"{cell} {shape}", settings.device == "cpu"
+    found = []
+    if "training" in settings.tables:
+        found += [
+            Job(f"{name} {phi}", 6, lambda p=phi: training(settings, cell, activation(p), shape))
+            for phi in (("tanh", "relu") if cell == "elman" else ("tanh",))
+        ]
+    if "activations" in settings.tables:
+        found.append(Job(name, len(OTHERS) + 2, lambda: activations(settings, cell, shape)))
+    if "inference" in settings.tables and cpu:
+        found.append(Job(name, 3, lambda: inference(settings, cell, shape)))
+    if "memory" in settings.tables:
+        found.append(Job(name, 1, lambda: memory(settings, cell, shape)))
+    return found
+
+
+@cache
+def others() -> tuple[Activation, ...]:
+    """The activations compared with tanh; the last one is a formula of a user."""
+    *known, own = OTHERS
+    name, _, formula = own.partition(" = ")
+    return (*map(activation, known), Activation(name, formula))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Contenders on one problem, each checked against its truth."""
+
+    table: str
+    problem: Problem
+    ours: Contender
+    peers: Mapping[str, Contender]
+
+    @cached_property
+    def distances(self) -> dict[str, float]:
+        """How far each is from the truth; ours under an empty name."""
+        return {
+            n: self.problem.distance(c.answers()) for n, c in {"": self.ours, **self.peers}.items()
+        }
+
+    def figure(self, peer: str, ours: float, theirs: float, table: str = "") -> Figure:
+        """A figure, with a ratio only if both passed."""
+        distance = max(self.distances[""], self.distances.get(peer, 0.0))
+        p = self.problem
+        right = p.passes(distance)
+        return Figure(
+            table or self.table, p.cell, p.phi.name, p.shape, peer, ours, theirs, distance, right
+        )
+
+    def figures(self, settings: Settings, least: int = LEAST) -> list[Figure]:
+        """A figure for each peer."""
+        _ = self.distances
+        ours, *theirs = settings.times(
+            [self.ours.step, *(p.step for p in self.peers.values())], least
+        )
+        return [self.figure(n, ours, t) for n, t in zip(self.peers, theirs, strict=True)]
+
+
+def training(settings: Settings, cell: str, phi: Activation, shape: Shape) -> list[Figure]:
+    """Forward and back beside the peers, and beside the products alone."""
+    problem = settings.problem(cell, phi, shape)
+    ours = contenders.Training(problem, problem.layer())
+    peers: dict[str, Contender] = {
+        "torch.nn": contenders.Training(problem, problem.layer(torch.nn))
+    }
+    jax = cell == "elman" and phi.name == "tanh" and settings.device == "cpu"
+    if jax and contenders.installed("jax"):
+        peers["JAX scan"] = contenders.JaxScan(problem)
+    checked = Checked("training", problem, ours, peers)
+    _ = checked.distances
+    left, right = (torch.randn(1024, 1024).to(problem.x) for _ in range(2))
+    steps = [ours.step, *(p.step for p in peers.values()), lambda: torch.mm(left, right)]
+    mine, *theirs, product = settings.times(steps)
+    found = [checked.figure(n, mine, t) for n, t in zip(peers, theirs, strict=True)]
+    alone = shape.operations(cell) * product / (2 * 1024**3)
+    found.append(checked.figure("torch.mm", mine, alone, "products"))
+    if phi.name == "tanh":
+        loop = contenders.Training(problem, contenders.Loop(problem))
+        found += Checked("training", problem, ours, {"Python loop": loop}).figures(settings, 3)
+    return found
+
+
+def activations(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
+    """Other activations beside tanh, all in our own kernel."""
+    checked = []
+    for phi in (activation("tanh"), *others()):
+        problem = settings.problem(cell, phi, shape)
+        ours = contenders.Training(problem, problem.layer())
+        checked.append(Checked("activations", problem, ours, {}))
+        _ = checked[-1].distances
+    tanh, *rest = settings.times(c.ours.step for c in checked)
+    return [c.figure("tanh", mine, tanh) for c, mine in zip(checked[1:], rest, strict=True)]
+
+
+def inference(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
+    """Outputs alone."""
+    problem = settings.problem(cell, activation("tanh"), shape)
+    peers: dict[str, Contender] = {
+        "torch.nn": contenders.Inference(problem, problem.layer(torch.nn))
+    }
+    if contenders.installed("onnxruntime"):
+        peers["ONNX Runtime"] = contenders.OnnxRuntime(problem)
+    ours = contenders.Inference(problem, problem.layer())
+    return Checked("inference", problem, ours, peers).figures(settings)
+
+
+def one_step(settings: Settings, cell: str) -> list[Figure]:
+    """One step of one sequence, its state given."""
+    problem = settings.problem(cell, activation("tanh"), ONE_STEP)
+    ours, theirs = (
+        contenders.OneStep(problem, layer)
+        for layer in (problem.layer(step=True), problem.layer(torch.nn, step=True))
+    )
+    return Checked("step", problem, ours, {"torch.nn": theirs}).figures(settings)
+
+
+def memory(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
+    """Bytes of a training step at its peak."""
+    problem = settings.problem(cell, activation("tanh"), shape)
+    ours, theirs = (
+        contenders.Training(problem, layer) for layer in (problem.layer(), problem.layer(torch.nn))
+    )
+    checked = Checked("memory", problem, ours, {"torch.nn": theirs})
+    mine, others = (peak(c.step, settings.device) for c in (ours, theirs))
+    return [checked.figure("torch.nn", mine, others)]
+
+
+def compiled(settings: Settings) -> list[Figure]:
+    """A loop over few steps compiled by ``torch.compile``."""
+    problem = settings.problem("elman", activation("tanh"), COMPILED)
+    loop = contenders.Loop(problem)
+    loop.compile()
+    peers = {"torch.compile": contenders.Training(problem, loop)}
+    ours = contenders.Training(problem, problem.layer())
+    return Checked("training", problem, ours, peers).figures(settings)
