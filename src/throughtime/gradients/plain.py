@@ -1,0 +1,35 @@
+"""Measures as JSON: numbers, lists and names, nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON holds it: dataclasses as objects, arrays as lists.
+
+    What is not a number is null; an infinite number is the string ``"Infinity"`` or
+    ``"-Infinity"``, which ``float`` and JavaScript's ``Number`` both read.
+
+    Example:
+        >>> plain({"rho": np.array([1.0, np.nan, np.inf])})
+        {'rho': [1.0, None, 'Infinity']}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
