@@ -228,6 +228,11 @@ def study_of(case):
         "more_stable": ({"tanh": [None, *same[1:]], "relu": same}, {}, {}),
         "cheaper": ({"tanh": same, "relu": steady(0.901)}, {"seconds": {"relu": 5e-4}}, {}),
         "keep_equivalent": ({"tanh": same, "relu": steady(0.901)}, {}, {}),
+        "keep_unbeaten": (
+            {"tanh": same, "relu": [v - d for v, d in zip(same, [0.0, 0.004] * 5, strict=True)]},
+            {},
+            {"smallest_difference": 0.003},
+        ),
         "keep_best": ({"tanh": good, "relu": same}, {}, {}),
         "undecided": ({"tanh": same, "relu": steady(0.91, **wide)}, {}, {}),
         "undecided_many": (
@@ -263,6 +268,7 @@ OUTCOMES = {
     "more_stable": ("relu", "0 of its 10 runs diverged, against 1 of 10 with tanh"),
     "cheaper": ("relu", "a training step takes 0.5 ms instead of 1 ms"),
     "keep_equivalent": ("tanh", "No difference that matters: keep tanh"),
+    "keep_unbeaten": ("tanh", "none of relu can be better by 0.0030"),
     "keep_best": ("tanh", "none of the others can be the best (relu)"),
     "undecided": ("tanh", "paired seeds in a new study would settle a difference of 0.010"),
     "undecided_many": ("tanh", "would take more than 1000 paired seeds"),

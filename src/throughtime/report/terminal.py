@@ -12,7 +12,7 @@ from throughtime.report.findings import alpha, best_baseline, bordering, divergi
 from throughtime.report.numbers import finite
 from throughtime.report.rows import chosen
 from throughtime.report.words import enumerated, known, metric_name, verdict
-from throughtime.study.verdict import ArmVerdict, Judgement
+from throughtime.study.verdict import ArmVerdict, Judgement, leaves_open
 from throughtime.study.wording import answer
 
 __all__ = ["advice", "answer", "ranked_table"]
@@ -106,7 +106,7 @@ def advice(judgement: Judgement, language: str | None = None) -> list[str]:
                 score=numbers.number(score, numbers.decimals(judgement)),
             )
         )
-    undecided = [a for a in judgement.arms if a.verdict == "undecided" and a.in_best_set]
+    undecided = [a for a in judgement.arms if leaves_open(a, judgement.smallest_difference)]
     if len(judgement.arms) > 1 and not judgement.can_be_significant and said != "too_few_pairs":
         from throughtime.study import power  # SciPy's statistics take half a second to load
 

@@ -1,4 +1,4 @@
-"""What the judge says: plain values, no behaviour, written to ``choice.json`` as they stand."""
+"""What the judge says: plain values, written to ``choice.json`` as they stand."""
 
 from __future__ import annotations
 
@@ -103,3 +103,14 @@ class Judgement:
     pairs: int
     smallest_p: float
     can_be_significant: bool
+
+
+def leaves_open(arm: ArmVerdict, smallest_difference: float) -> bool:
+    """Whether an undecided arm may still be better than the reference by what matters.
+
+    Where its whole interval ends below the smallest difference that matters, more seeds can only
+    tell "equivalent" from "worse", and neither is a reason to change.
+    """
+    interval = arm.difference_interval
+    within_reach = interval is None or not interval.high < smallest_difference
+    return arm.verdict == "undecided" and arm.in_best_set and within_reach

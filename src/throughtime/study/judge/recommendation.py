@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from throughtime.study import power
 from throughtime.study.judge.scores import best_baseline
-from throughtime.study.verdict import ArmVerdict
+from throughtime.study.verdict import ArmVerdict, leaves_open
 
 EQUALLY_CHEAP = 1.1
 """Steps that take up to this multiple of the cheapest one's time cost the same."""
@@ -120,9 +120,14 @@ def _why_kept(
     arms: Sequence[ArmVerdict], reference: ArmVerdict, study: Study
 ) -> tuple[str, dict[str, object]]:
     others = [a for a in arms if a is not reference]
-    open_calls = [a for a in others if a.verdict == "undecided" and a.in_best_set]
+    undecided = [a for a in others if a.verdict == "undecided" and a.in_best_set]
     alike = [a for a in others if a.verdict == "equivalent"]
+    comparisons = len(others)
+    telling = power.can_be_significant(study.pairs, comparisons, study.level)
+    open_calls = [a for a in undecided if not telling or leaves_open(a, study.smallest_difference)]
     if not open_calls:
+        if undecided:
+            return "keep_unbeaten", {"rivals": _listed(a.arm for a in (*alike, *undecided))}
         if alike:
             return "keep_equivalent", {"alike": _listed(a.arm for a in alike)}
         return "keep_best", {"others": _listed(a.arm for a in others)}
@@ -133,8 +138,7 @@ def _why_kept(
     fields = _figures(leader, reference, study)
     settled = study.smallest_difference or abs(leader.difference or 0.0)
     fields["settled"] = _number(settled, decimals(study.smallest_difference))
-    comparisons = len(others)
-    if not power.can_be_significant(study.pairs, comparisons, study.level):
+    if not telling:
         return "too_few_pairs", fields | {
             "pairs": study.pairs,
             "comparisons": comparisons,
