@@ -14,6 +14,7 @@ from throughtime.fleet.model import ModelSpec
 from throughtime.fleet.stability import stability
 from throughtime.fleet.train import Outcome, Recipe, evaluate, train
 from throughtime.study.arms import activation_of
+from throughtime.study.flow import flow
 from throughtime.study.plan import Plan, Run
 from throughtime.study.records import Record
 from throughtime.tasks import Prepared, Scaling, Task
@@ -72,6 +73,9 @@ class Carrier:
             steps_per_epoch=outcome.steps_per_epoch,
             seconds_per_step=outcome.seconds_per_step,
             stability={} if failed else stability(outcome.model, prepared.validation),
+            flow={}
+            if test is None or failed
+            else flow(outcome.model, prepared.preprocessing, prepared.validation),
         )
 
     def train(self, run: Run, epochs: int | None = None) -> tuple[Outcome, Prepared]:

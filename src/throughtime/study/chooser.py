@@ -22,6 +22,7 @@ from throughtime.study import run as runner
 from throughtime.study.arms import written
 from throughtime.study.budget import Cost, measure, seconds_of, sized
 from throughtime.study.carry import Carrier, check, single_threaded
+from throughtime.study.flow import best_run, with_why
 from throughtime.study.judge import judge
 from throughtime.study.ledger import Ledger
 from throughtime.study.plan import DEFAULT_ARMS, Plan, Space
@@ -240,7 +241,7 @@ def choose(
     expected = None if cost is None else cost.seconds(plan)
     listener.planned(plan, expected, len(book.records(plan.hash)))
     records = runner.run(plan, task, book, workers=workers, watch=listener.advanced)
-    result = _judged(plan, task, records, took=time.time() - began)
+    result = with_why(_judged(plan, task, records, took=time.time() - began))
     _hand_over(result, plan, task, folder)
     book.close()
     return Choice(result, folder)
@@ -263,7 +264,8 @@ def reopen(folder: str | Path) -> Choice:
     book = Ledger(choice.get("ledger") or folder / "ledger.sqlite")
     records = tuple(book.records(plan.hash))
     book.close()
-    return Choice(result_from_json(choice, plan=_plain(plan), records=records), folder)
+    result = result_from_json(choice, plan=_plain(plan), records=records)
+    return Choice(with_why(result), folder)
 
 
 def _described(source: Any, data: dict[str, Any]) -> dict[str, Any]:
@@ -368,14 +370,9 @@ def _hand_over(result: StudyResult, plan: Plan, task: Task, folder: Path) -> Non
     from throughtime.report import write
 
     judgement = result.judgement
-    evaluated = [
-        r
-        for r in result.records
-        if r.phase == "evaluate" and r.arm == judgement.recommended and not r.diverged
-    ]
-    if evaluated:
+    best = best_run(result, judgement.recommended)
+    if best is not None:
         sign = 1 if judgement.higher_is_better else -1
-        best = max(evaluated, key=lambda r: sign * (r.validation_score or 0.0))
         points = {r.arm: r.point for r in result.records if r.phase == "evaluate"}
         runs = {run.key: run for run in plan.specifications("evaluate", points)}
         curve = [sign * score for score in best.validation_curve]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Phase = Literal["tune", "evaluate"]
 
@@ -30,6 +30,8 @@ class Record:
         steps_per_epoch: optimiser steps an epoch.
         seconds_per_step: median wall time of one training step.
         stability: shares cheaply known at the end, such as ``dead_units``, ``saturated_units``.
+        flow: gradients through time in an ``evaluate`` run, by layer and direction, see
+            :func:`throughtime.study.flow.flow`; empty in ledgers that are older than it.
     """
 
     key: str
@@ -48,3 +50,4 @@ class Record:
     steps_per_epoch: int
     seconds_per_step: float
     stability: dict[str, float] = field(default_factory=dict)
+    flow: dict[str, Any] = field(default_factory=dict)
