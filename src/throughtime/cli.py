@@ -219,7 +219,7 @@ def report(folder: Path, *, out: Path | None = None, lang: Language = None) -> N
 
     Args:
         folder: the folder that choose wrote.
-        out: the page; report.html in the folder by default.
+        out: the page, report.html in the folder by default; .svg or .png: the chart of scores.
         lang: the language the page opens in.
     """
     use_language(lang)

@@ -178,6 +178,13 @@ def test_written_beside_and_moved(study, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(("name", "start"), [("a.svg", b"<svg"), ("a.PNG", b"\x89PNG")])
+def test_a_picture_holds_the_scores(study, tmp_path, name, start):
+    path = write(study(), tmp_path / name)
+    assert path.read_bytes().startswith(start)
+    assert [f.name for f in tmp_path.iterdir()] == [name]
+
+
 def test_failed_write_leaves_the_old_page(study, tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
 import re
 import tempfile
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import altair as alt
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from throughtime import __version__
 from throughtime.errors import ThroughtimeError
 from throughtime.language import LANGUAGES, say
 from throughtime.report import charts, findings, marks, numbers, rows, tables, terminal
+from throughtime.report.embed import digest, embeddable, environment, text_of
 from throughtime.report.tables import TAGS, both, named, told
 from throughtime.report.words import metric_name
 from throughtime.study.result import StudyResult
 
 _TEMPLATES = "templates"
+_PICTURES: dict[str, dict[str, Any]] = {".svg": {}, ".png": {"ppi": 144}}
 
 
 def render(result: StudyResult, *, language: str | None = None) -> str:
@@ -50,10 +47,10 @@ def render(result: StudyResult, *, language: str | None = None) -> str:
     if language is not None and language not in LANGUAGES:
         raise ThroughtimeError("language.unknown", wanted=language, known=", ".join(LANGUAGES))
     drawn = _drawn(result)
-    script = _text("report.js")
+    script = text_of("report.js")
     library = _library()
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             result=result,
@@ -85,27 +82,32 @@ def render(result: StudyResult, *, language: str | None = None) -> str:
             languages=LANGUAGES,
             tables=tables,
             drawn_in=lambda prefix: [name for name in drawn["charts"] if name.startswith(prefix)],
-            style=Markup(_text("report.css")),
+            style=Markup(text_of("report.css")),
             script=Markup(script),
             library=Markup(library),
-            data=Markup(_embeddable(drawn)),
-            hashes=" ".join(f"'sha256-{_digest(text)}'" for text in (library, script)),
+            data=Markup(embeddable(drawn)),
+            hashes=" ".join(f"'sha256-{digest(text)}'" for text in (library, script)),
         )
     )
 
 
 def write(result: StudyResult, path: str | Path, *, language: str | None = None) -> Path:
-    """Write the page to ``path``: beside it first, then moved into place.
+    """Write the page to ``path``, or the chart of scores where that ends in .svg or .png.
+
+    It is written beside and moved into place.
 
     Example:
         >>> write(result, "OUT/report.html")  # doctest: +SKIP
     """
     path = Path(path)
-    page = render(result, language=language)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    kind = path.suffix.lower()
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=kind)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(page)
+            if kind not in _PICTURES:
+                stream.write(render(result, language=language))
+        if kind in _PICTURES:
+            charts.scores(result, language).save(beside, **_PICTURES[kind])
         os.chmod(beside, 0o644)
         os.replace(beside, path)
     except BaseException:
@@ -168,18 +170,6 @@ def _paired(lines: Callable[[str], list[str]]) -> list[Markup]:
     ]
 
 
-def _embeddable(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 @cache
 def _library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version Altair writes for."""
@@ -188,19 +178,3 @@ def _library() -> str:
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
     script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-@cache
-def _text(name: str) -> str:
-    return (files("throughtime.report") / _TEMPLATES / name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("throughtime.report", _TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
