@@ -15,7 +15,19 @@ _HOMES = {
     "activation": "throughtime.activations",
     "choose": "throughtime.study",
 }
-_ROOMS = ("activations", "cells", "errors", "fleet", "kernels", "nn", "report", "study", "tasks")
+_ROOMS = (
+    "activations",
+    "cells",
+    "errors",
+    "fleet",
+    "gradients",
+    "kernels",
+    "nn",
+    "report",
+    "study",
+    "tasks",
+    "testing",
+)
 
 __all__ = [
     "Activation",
@@ -29,15 +41,29 @@ __all__ = [
     "choose",
     "errors",
     "fleet",
+    "gradients",
     "kernels",
     "nn",
     "report",
     "study",
     "tasks",
+    "testing",
 ]
 
 if TYPE_CHECKING:
-    from throughtime import activations, cells, errors, fleet, kernels, nn, report, study, tasks
+    from throughtime import (
+        activations,
+        cells,
+        errors,
+        fleet,
+        gradients,
+        kernels,
+        nn,
+        report,
+        study,
+        tasks,
+        testing,
+    )
     from throughtime.activations import Activation, activation
     from throughtime.fleet import SequenceClassifier, SequenceRegressor
     from throughtime.study import Plan, choose

@@ -15,7 +15,19 @@ from throughtime.testing import check_activation
 
 @pytest.mark.parametrize(
     "formula",
-    ["x*sigmoid(x)", "x^3", "exp(x)", "where(x > 0, 1, 0)", "3", "sech(x)", "exp(-exp(-x))"],
+    [
+        "x*sigmoid(x)",
+        "x^3",
+        "exp(x)",
+        "where(x > 0, 1, 0)",
+        "3",
+        "sech(x)",
+        "exp(-exp(-x))",
+        "abs(x)^1.5",
+        "max(x, 0)^2.5",
+        "min(exp(x), 1)",
+        "1e4*tanh(x)",
+    ],
 )
 def test_a_sound_formula_passes(formula):
     check_activation(tt.Activation("mine", formula))

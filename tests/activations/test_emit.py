@@ -206,7 +206,11 @@ def test_latex(formula, expected):
 def test_slopes_keep_their_digits_in_both_tails():
     a = torch.tensor([-60.0, -30.0, 30.0, 60.0])
     expected = torch.exp(-a.abs())
-    for name, at in [("sigmoid", slice(None)), ("softplus", slice(2)), ("log_sigmoid", slice(2, 4))]:
+    for name, at in [
+        ("sigmoid", slice(None)),
+        ("softplus", slice(2)),
+        ("log_sigmoid", slice(2, 4)),
+    ]:
         found = tt.activation(name).derivative(a)
         torch.testing.assert_close(found[at], expected[at], rtol=1e-5, atol=0)
     softsign = tt.activation("softsign").derivative(torch.tensor([1e4]))

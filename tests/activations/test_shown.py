@@ -102,3 +102,10 @@ def test_the_drawing_shows_every_kink_and_names_every_zone(name):
 def test_a_constant_and_a_steep_power_can_be_drawn(tmp_path):
     for formula in ("3", "x^16", "where(x > 0, 1, 0)", "tanh(1000*x)"):
         plot(tt.Activation("mine", formula), tmp_path / "mine.svg")
+
+
+def test_an_oscillation_shows_its_zones_around_zero(tmp_path):
+    phi = tt.Activation("mine", "max(sin(x), 0)")
+    said = printed(facts_panel(phi, "en"), 120)
+    assert said.count("dead: φ′ = 0") == 6 and "kinks at −9.425, " in said and ", …" in said
+    assert plot(phi, tmp_path / "mine.svg").read_text("utf-8").startswith("<svg")

@@ -192,7 +192,8 @@ def _range(phi: Activation, parts: tuple[Stretch, ...]) -> Range:
             if side in (part.low, part.high):
                 approached += _tail(part.value, math.copysign(1, side))
     everything = np.array(taken + approached)
-    size = np.abs(everything[np.isfinite(everything)]).max(initial=0.0)
+    usual = phi(np.linspace(-1.0, 1.0, 21))
+    size = np.abs(np.append(everything[np.isfinite(everything)], usual)).max()
     low, high = (_unless_rounding(v, size) for v in (everything.min(), everything.max()))
     near = lambda v, end: abs(v - end) <= 1e-12 * max(1, abs(end))  # noqa: E731
     return Range(
@@ -205,7 +206,7 @@ def _range(phi: Activation, parts: tuple[Stretch, ...]) -> Range:
 
 def _unless_rounding(value: float, size: float) -> float:
     """0 for what is 0 but for rounding beside numbers of this size."""
-    return float(value) if abs(value) > 1e-14 * size else 0.0
+    return float(value) if abs(value) > 1e-13 * size else 0.0
 
 
 def _turns(part: Stretch) -> list[float]:

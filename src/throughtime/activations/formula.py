@@ -375,6 +375,9 @@ class _OfTensorsOrArrays:
 
     def __call__(self, a: Any, theta: tuple[Any, ...]) -> Any:
         if not isinstance(a, Tensor):
+            kind = np.asarray(a).dtype
+            if kind.kind not in "fiub":
+                raise ActivationError("activations.dtype", name=self._name, dtype=str(kind))
             value = self._of_arrays(a, *theta)
             return value if np.ndim(value) or isinstance(a, np.ndarray) else float(value)
         if not a.is_floating_point():

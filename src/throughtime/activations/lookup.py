@@ -53,7 +53,9 @@ def _unknown(name: str) -> NoReturn:
     same = [letters[_letters(name)]] if _letters(name) in letters else []
     near = same + [n for n in get_close_matches(name, CATALOGUE, n=3, cutoff=0.5) if n not in same]
     near = ", ".join(near or CATALOGUE)
-    raise ActivationError("activations.unknown_name", name=name, near=near)
+    is_formula = any(c in name for c in "()*/+^=")
+    key = "unknown_name_formula" if is_formula else "unknown_name"
+    raise ActivationError(f"activations.{key}", name=name, near=near)
 
 
 def _letters(name: str) -> str:

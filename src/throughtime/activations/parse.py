@@ -112,6 +112,8 @@ class _Reader:
                 return arguments
             case ast.Name() | ast.Constant():
                 return []
+            case ast.IfExp():
+                raise self._refuse("not_a_number", part=_source(node))
         raise self._refuse("not_a_formula", part=_source(node))
 
     def _put_together(self, node: ast.expr, parts: list):
@@ -129,6 +131,8 @@ class _Reader:
                 return sympy.Not(*parts)
             case ast.UnaryOp(op=op) if type(op) in _SIGNS:
                 return _SIGNS[type(op)](*parts)
+            case ast.BinOp() if not all(isinstance(p, sympy.Expr) for p in parts):
+                raise self._refuse("not_a_number", part=_source(node))
             case ast.BinOp(op=ast.Pow()):
                 return self._power(node, *parts)
             case ast.BinOp(op=op) if type(op) in _BINARY:

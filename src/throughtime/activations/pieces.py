@@ -29,6 +29,7 @@ _GRID = np.unique(
     )
 )
 _NEAR, _VAST = sympy.Rational(1, 10**40), 1e9
+_MOST_BENDS = 41
 _HOLDS: dict[str, Callable] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -106,6 +107,7 @@ def stretches(phi: Activation) -> tuple[Stretch, ...]:
     found: list[Stretch] = []
     for low, high in pairwise(ends):
         piece = _resolved(e, _inside(low, high))
+        piece = piece if _same_between(e, piece, low, high) else e
         if found and found[-1].expression == piece:
             found[-1] = Stretch(found[-1].low, high, piece)
         else:
@@ -126,12 +128,28 @@ def _inside(low: float, high: float) -> Expr:
 def _bends(e: Expr) -> list[float]:
     switches = {r.lhs - r.rhs for r in e.atoms(Relational)}
     switches |= {u.args[0] for u in e.atoms(sympy.Abs, sympy.sign)}
-    found = sorted({b for u in switches if u.has(x) for b in _roots(u)})
+    found = sorted({b for u in switches if u.has(x) for b in _bounded(_roots(u))})
     apart = []
     for b in found:
         if not apart or b - apart[-1] > 1e-9 * max(1.0, abs(b)):
             apart.append(b)
     return apart
+
+
+def _bounded(roots: list[float]) -> list[float]:
+    """Of an oscillation's, which has no end, those around 0."""
+    return sorted(roots, key=abs)[:_MOST_BENDS]
+
+
+def _same_between(e: Expr, piece: Expr, low: float, high: float) -> bool:
+    """Whether no bend was missed: the piece is the formula all over its stretch."""
+    if e == piece:
+        return True
+    at = Stretch(low, high, piece).grid()
+    found, true = (numpy_emitter.emit(f, [])(at) for f in (piece, e))
+    with np.errstate(all="ignore"):
+        close = np.abs(found - true) <= 1e-9 * (1 + np.abs(true))
+    return bool((close | ~np.isfinite(true)).all())
 
 
 def _roots(u: Expr) -> list[float]:
@@ -143,7 +161,7 @@ def _roots(u: Expr) -> list[float]:
     function = numpy_emitter.emit(u, [])
     values = function(_GRID)
     zeros = _GRID[values == 0]
-    changes = np.flatnonzero(values[:-1] * values[1:] < 0)
+    changes = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)
     return [*map(float, zeros), *crossings(function, _GRID[changes], _GRID[changes + 1])]
 
 

@@ -201,6 +201,7 @@ CALLABLE: dict[str, tuple[int, Callable[..., Expr]]] = {
     "erf": (1, sympy.erf),
     "exp": (1, sympy.exp),
     "expm1": (1, expm1),
+    "ln": (1, sympy.log),
     "log": (1, sympy.log),
     "log1p": (1, log1p),
     "log_cosh": (1, log_cosh),

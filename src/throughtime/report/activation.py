@@ -28,6 +28,7 @@ _WIDE = 110
 _DEVIATIONS = (0.1, 0.5, 1.0, 2.0)
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _KINDS = (".svg", ".png", ".html")
+_SHOWN = 6
 
 
 def catalogue_table(language: str | None = None, width: int = 80) -> Table:
@@ -238,8 +239,7 @@ def _rows(phi: Activation, language: str | None) -> dict[str, str]:
         "at_zero": f"φ(0) = {_number(facts.value_at_zero)}, φ′(0) = {_number(facts.slope_at_zero)}",
         "mean": _mean(facts, language),
         "steepest": _steepest(facts, language),
-        "zones": "\n".join(_zone(zone, language) for zone in facts.zones)
-        or say("activations.no_zones", language),
+        "zones": "\n".join(_zones(facts, language)) or say("activations.no_zones", language),
         "shape": _shape(facts, language),
         "passed": _over_deviations(facts.mean_squared_slope),
         "gains": _over_deviations(facts.critical_gain_at),
@@ -281,6 +281,12 @@ def _steepest(facts: Facts, language: str | None) -> str:
     return f"{_number(facts.steepest)}{jumps}"
 
 
+def _zones(facts: Facts, language: str | None) -> list[str]:
+    central = sorted(facts.zones, key=lambda z: min(abs(z.low), abs(z.high)))[:_SHOWN]
+    lines = [_zone(zone, language) for zone in facts.zones if zone in central]
+    return lines + ["…"] * (len(facts.zones) > _SHOWN)
+
+
 def _zone(zone: Zone, language: str | None) -> str:
     low = f"({_number(zone.low)}"
     return f"{low}, {_number(zone.high)})  {say(f'activations.{zone.kind}', language)}"
@@ -297,10 +303,16 @@ def _shape(facts: Facts, language: str | None) -> str:
     elif facts.smoothness > 0:
         shapes.append(say("activations.smooth_to", language, order=f"{facts.smoothness:g}"))
     else:
-        at = ", ".join(_number(k) for k in facts.kinks)
+        at = ", ".join(_number(k) for k in _central(facts.kinks))
+        at += ", …" * (len(facts.kinks) > _SHOWN)
         word = "kinks" if facts.smoothness == 0 else "breaks"
         shapes.append(say(f"activations.{word}", language, at=at))
     return say("activations.comma", language).join(shapes)
+
+
+def _central(points: tuple[float, ...]) -> list[float]:
+    """Those nearest to 0: an oscillation has kinks without end."""
+    return sorted(sorted(points, key=abs)[:_SHOWN])
 
 
 def _over_deviations(function: Any) -> str:
@@ -325,7 +337,7 @@ def _sparkline(values: np.ndarray) -> str:
 def _reach(facts: Facts) -> float:
     """Half the width of the drawing: 4, or what shows every kink and most saturation points."""
     ends = [abs(e) for z in facts.zones for e in (z.low, z.high) if math.isfinite(e)]
-    marks = [abs(k) for k in facts.kinks] + [e for e in ends if e <= 10]
+    marks = [abs(k) for k in _central(facts.kinks)] + [e for e in ends if e <= 10]
     return float(max(4.0, min(1.25 * max(marks, default=0.0), 1000.0)))
 
 
