@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from throughtime import kernels
+from throughtime import cells, kernels
 from throughtime.activations import Activation, BoundActivation, Parameter
 from throughtime.errors import LayerError
 from throughtime.nn import checks, init
@@ -135,8 +135,13 @@ class Recurrent(nn.Module):
     def _direction(
         self, x: Tensor, states: tuple[Tensor, ...], suffix: str, lengths: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """Run one layer in one direction: x (T, B, I) to y (T, B, P) and the last states."""
-        return getattr(kernels, self._kernel)(
+        """Run one layer in one direction: x (T, B, I) to y (T, B, P) and the last states.
+
+        A trace of ``torch.jit`` sees nothing of a kernel and would keep its empty buffers.
+        """
+        tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        room = cells if tracing else kernels
+        return getattr(room, self._kernel)(
             x,
             *states,
             *self._weights_of(suffix),
