@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from throughtime.errors import TraceError
+from throughtime.gradients import export
+from throughtime.gradients.advise import Finding, advise
+from throughtime.gradients.measured import measured
+from throughtime.gradients.plain import plain
 from throughtime.gradients.record.capture import Capture, data_of
 from throughtime.gradients.record.layers import cell_kind, fused_kind, recurrent_modules
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.record.replay import record_of_chain, records_of_call
 from throughtime.gradients.record.undisturbed import undisturbed
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 Route = Literal["auto", "adjoint", "probe"]
 
@@ -31,11 +41,175 @@ class Trace:
         loss: the value of the loss.
         check: largest relative difference between ∇W_hh from the records and autograd's own, a
             module; what the exactness of the figures can be read from.
+        model: name of the model's class.
+        step_seconds: what the model's own pass forward and back took, watched.
+        seconds: what the whole trace took; the rest went into the records.
     """
 
     records: Mapping[str, Record]
     loss: float
     check: Mapping[str, float]
+    model: str = ""
+    step_seconds: float = float("nan")
+    seconds: float = float("nan")
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def findings(self, lag: int | None = None) -> tuple[Finding, ...]:
+        """What is wrong, causes before consequences, ``()`` for nothing; see :func:`advise`.
+
+        Args:
+            lag: how many steps back the task needs the network to look.
+
+        Example:
+            >>> trace(net, batch, loss_fn).findings(lag=20)
+            ()
+        """
+        return self._once(("findings", lag), lambda: advise(self.records, lag=lag))
+
+    def measured(
+        self, *, costly: bool = False, compare: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """All measures as plain numbers; see :func:`throughtime.gradients.measured.measured`."""
+        chosen = None if compare is None else tuple(compare)
+        return self._once(
+            ("measured", costly, chosen),
+            lambda: measured(self.records, costly=costly, compare=chosen),
+        )
+
+    def summary(self, language: str | None = None, *, lag: int | None = None) -> Group:
+        """Findings and the flow of every layer with sparklines, to be printed by rich.
+
+        Example:
+            >>> import rich
+            >>> rich.print(trace(net, batch, loss_fn).summary())  # doctest: +SKIP
+        """
+        from throughtime.report.gradients.terminal import summary
+
+        return summary(self.measured(), self.findings(lag), language)
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        lag: int | None = None,
+        costly: bool = False,
+        compare: Sequence[str] | None = None,
+        title: str | None = None,
+        language: str | None = None,
+    ) -> Path:
+        """Write one page that opens offline: findings first, then what flowed, step by step.
+
+        Args:
+            path: of the file; written beside and moved into place.
+            lag: how many steps back the task needs the network to look.
+            costly: take the lag map and the Lyapunov spectrum too; the page says what is left out.
+            compare: activations to forecast the flow with; ``()`` for none.
+            title: what the page calls the model; its class by default.
+            language: ``"en"`` or ``"zh"`` to open in; by default the reader's browser decides.
+
+        Returns:
+            The path.
+
+        Raises:
+            TraceError: the folder is not there.
+
+        Example:
+            >>> trace(net, batch, loss_fn).to_html("gradients.html", lag=20)  # doctest: +SKIP
+            PosixPath('gradients.html')
+        """
+        from throughtime.report.gradients.page import View, render
+
+        began = time.perf_counter()
+        numbers, findings = self.measured(costly=costly, compare=compare), self.findings(lag)
+        view = View(
+            title=title if title is not None else self.model,
+            records=numbers,
+            findings=findings,
+            lag=lag,
+            loss=self.loss,
+            check=self.check,
+            seconds=self.seconds,
+            step_seconds=self.step_seconds,
+            measuring_seconds=time.perf_counter() - began,
+        )
+        return export.write(path, render(view, language=language))
+
+    def to_json(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        lag: int | None = None,
+        costly: bool = False,
+        compare: Sequence[str] | None = None,
+    ) -> str:
+        """Everything measured and found, as strict JSON; written to ``path`` if there is one.
+
+        What is no number is null, what is infinite the string ``"Infinity"``.
+
+        Raises:
+            TraceError: the folder is not there.
+        """
+        text = export.to_json(
+            {
+                "format": export.FORMAT,
+                "model": self.model,
+                **plain({name: getattr(self, name) for name in _FIGURES}),
+                "findings": [plain(found.to_dict()) for found in self.findings(lag)],
+                "records": self.measured(costly=costly, compare=compare),
+            }
+        )
+        if path is not None:
+            export.write(path, text)
+        return text
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """What has a value at each time step, one row a layer and step; written to ``path``.
+
+        Raises:
+            TraceError: the folder is not there.
+        """
+        text = export.to_csv(self.measured())
+        if path is not None:
+            export.write(path, text)
+        return text
+
+    def save_chart(
+        self,
+        path: str | os.PathLike[str],
+        chart: str = "signal",
+        layer: str | None = None,
+        *,
+        language: str | None = None,
+        costly: bool = False,
+    ) -> Path:
+        """Save one drawing of the page as ``.svg`` or ``.png``.
+
+        Args:
+            path: of the file; its ending says which kind.
+            chart: a name of ``throughtime.report.gradients.panels.PANELS``, such as ``"signal"``,
+                ``"split"``, ``"budget"``, ``"transport"``, ``"census"``.
+            layer: key of the record; the first by default.
+            language: ``"en"`` or ``"zh"``; the current language by default.
+            costly: needed for ``"lag_map"`` and ``"lyapunov"``.
+
+        Raises:
+            TraceError: another kind of file, no such chart, layer or folder, or nothing to draw.
+
+        Example:
+            >>> trace(net, batch, loss_fn).save_chart("signal.svg")  # doctest: +SKIP
+            PosixPath('signal.svg')
+        """
+        from throughtime.report.gradients.pictures import save
+
+        return save(self.measured(costly=costly), path, chart, layer, language)
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+
+_FIGURES = ("loss", "check", "step_seconds", "seconds")
 
 
 def trace(
@@ -76,16 +250,24 @@ def trace(
     if not modules:
         kinds = sorted({type(m).__name__ for m in model.modules()})
         raise TraceError("gradients.no_recurrent_layer", modules=", ".join(kinds))
+    began = time.perf_counter()
     with undisturbed(model), ExitStack() as stack:
         if any(_must_avoid_cudnn(m) for _, m in modules):
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         capture = stack.enter_context(Capture(modules, probing=True))
+        started = time.perf_counter()
         loss = loss_fn(model, batch)
         gradients = _backward(model, loss, capture, modules)
+        step_seconds = time.perf_counter() - started
     records = records_of(capture, route)
     _check_finite_input(records)
     return Trace(
-        MappingProxyType(records), float(loss.detach()), _check(modules, records, gradients)
+        MappingProxyType(records),
+        float(loss.detach()),
+        _check(modules, records, gradients),
+        model=type(model).__name__,
+        step_seconds=step_seconds,
+        seconds=time.perf_counter() - began,
     )
 
 

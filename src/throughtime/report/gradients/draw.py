@@ -135,7 +135,8 @@ class Plot:
         language: ``"en"`` or ``"zh"``; None for both, of which the page shows one.
         ink: colours; by default those of the page where the language is, else fixed ones.
         margins: left, top, right, bottom.
-        time: whether x is the time step, so that the page links it with the others.
+        time, training: whether x is the time step or the step of training, so that the page
+            links the plot with the others.
     """
 
     width: float
@@ -148,6 +149,7 @@ class Plot:
     ink: Ink | None = None
     margins: tuple[float, float, float, float] = (58, 26, 14, 40)
     time: bool = False
+    training: bool = False
     parts: list[Markup] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -298,12 +300,15 @@ class Plot:
         if np.isfinite(at := float(self.up(y))):
             self._line(self.across.start, at, self.across.stop, at, colour, dash)
 
-    def cells(self, values: Curve, colour: str, *, levels: int = 6, gap: float = 0.0) -> None:
+    def cells(
+        self, values: Curve, colour: str, *, levels: int = 6, gap: float = 0.0,
+        top: float | None = None, bottom: float | None = None,
+    ) -> None:  # fmt: skip
         """A matrix of shares 0 to 1 as shades: row 0 on top, columns evenly over the width."""
         rows, columns = values.shape
-        left, top = self.across.start, self.up.stop
+        left, top = self.across.start, self.up.stop if top is None else top
         wide = (self.across.stop - left) / max(columns, 1)
-        high = (self.up.start - top) / max(rows, 1)
+        high = ((self.up.start if bottom is None else bottom) - top) / max(rows, 1)
         shade = np.nan_to_num(np.clip(np.ceil(values * levels), 0, levels)).astype(int)
         for level in range(1, levels + 1):
             found = []
@@ -330,9 +335,9 @@ class Plot:
 
     def svg(self, title: str = "", **attributes: object) -> Markup:
         """The drawing; ``title`` is what a screen reader says, without it the drawing is hidden."""
-        if self.time:
+        if self.time or self.training:
             low, high = self.x
-            attributes["data-time"] = (
+            attributes["data-time" if self.time else "data-training"] = (
                 f"{self.across.start:g} {self.across.stop:g} {low:g} {high:g} "
                 f"{self.up.stop:g} {self.up.start:g}"
             )

@@ -1,0 +1,87 @@
+"""A trace as files that other programs read: JSON with everything, CSV with what has a step."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from throughtime.errors import TraceError
+
+FORMAT = 1
+_SERIES = {
+    "gradient": ("signal", "total"),
+    "gradient_low": ("signal", "total_low"),
+    "gradient_high": ("signal", "total_high"),
+    "gradient_zero": ("signal", "total_zero"),
+    "injected": ("signal", "injected"),
+    "injected_zero": ("signal", "injected_zero"),
+    "sequences": ("signal", "sequences"),
+    "gain": ("split", "total"),
+    "gain_activation": ("split", "slope"),
+    "gain_weights": ("split", "weights"),
+    "budget": ("budget", "share"),
+    "state": ("state",),
+    "signal_to_noise": ("signal_to_noise",),
+    "underflow": ("underflow", "by_time"),
+}
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """Strict JSON, one object."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def to_csv(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row a layer and time step; empty where there is no number.
+
+    Columns: ``layer``, ``step``, those of ``_SERIES``, then ``path_…`` for every path of a gate
+    that any layer has.
+    """
+    paths = sorted({name for m in records.values() for name in m["split"]["paths"]})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["layer", "step", *_SERIES, *(f"path_{name}" for name in paths)])
+    for key, m in records.items():
+        writer.writerows(_rows(key, m, paths))
+    return text.getvalue()
+
+
+def _rows(key: str, m: Mapping[str, Any], paths: list[str]) -> Iterator[list[Any]]:
+    columns = [_at(m, *where) for where in _SERIES.values()]
+    columns += [m["split"]["paths"].get(name, [None] * m["steps"]) for name in paths]
+    for t in range(m["steps"]):
+        yield [key, t, *(column[t] for column in columns)]
+
+
+def _at(m: Mapping[str, Any], *where: str) -> Any:
+    for name in where:
+        m = m[name]
+    return m
+
+
+def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write a file beside its place, then move it there, so that it is whole or not there.
+
+    Raises:
+        TraceError: the folder is not there.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise TraceError("traces.no_folder", path=str(path), folder=str(path.parent))
+    data = content.encode() if isinstance(content, str) else content
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return path

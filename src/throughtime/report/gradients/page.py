@@ -1,0 +1,355 @@
+"""The page of a trace: one HTML file that opens from disk and asks nothing of any network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from throughtime import __version__
+from throughtime.errors import ThroughtimeError
+from throughtime.gradients.advise import Finding
+from throughtime.language import LANGUAGES, say
+from throughtime.report.embed import digest, embeddable, environment, text_of
+from throughtime.report.gradients import training
+from throughtime.report.gradients.figures import (
+    curve,
+    factor,
+    number,
+    percent,
+    real,
+    steps,
+)
+from throughtime.report.gradients.panels import Measured, forms
+from throughtime.report.tables import TAGS, both
+
+_MOST_ROWS = 200
+_WORDS = (
+    "arithmetic_none", "sum_gain", "sum_arrives", "sum_injected", "sum_passed", "sum_share",
+    "sum_on", "step", "look_value",
+)  # fmt: skip
+_COLUMNS = {
+    "total": ("signal", "total"),
+    "low": ("signal", "total_low"),
+    "high": ("signal", "total_high"),
+    "zero": ("signal", "total_zero"),
+    "injected": ("signal", "injected"),
+    "slope": ("split", "slope"),
+    "weights": ("split", "weights"),
+    "gain": ("split", "total"),
+    "share": ("budget", "share"),
+    "state": ("state",),
+    "on": ("barcode", "share"),
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page shows.
+
+    Attributes:
+        title: what the page calls the model.
+        records: by key, what :func:`throughtime.gradients.measured.measured` gave.
+        findings: causes before consequences.
+        lag: the lag the task needs, if it was told.
+        loss: of the batch; None where there is no single one.
+        check: exactness by module; None where it was not compared.
+        seconds, step_seconds, measuring_seconds: what recording, the model's own pass and the
+            measures took.
+        history: what :func:`throughtime.gradients.measured.looks` gave of a training run.
+        overhead: of the monitor, over the time of training.
+    """
+
+    title: str
+    records: Mapping[str, Measured]
+    findings: Sequence[Finding] = ()
+    lag: int | None = None
+    loss: float | None = None
+    check: Mapping[str, float] | None = None
+    seconds: float = math.nan
+    step_seconds: float = math.nan
+    measuring_seconds: float = math.nan
+    history: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    overhead: float | None = None
+
+
+def render(view: View, *, language: str | None = None) -> str:
+    """The page as HTML.
+
+    Args:
+        view: what to show.
+        language: ``"en"`` or ``"zh"`` to open in; by default the reader's browser decides. Either
+            way both languages are in the page, with a switch.
+
+    Returns:
+        One HTML document. Without JavaScript the findings, every drawing and every table are there.
+
+    Raises:
+        ThroughtimeError: the language is not known.
+    """
+    if language is not None and language not in LANGUAGES:
+        raise ThroughtimeError("language.unknown", wanted=language, known=", ".join(LANGUAGES))
+    script = text_of("trace.js")
+    keys = list(view.records)
+    data = {
+        "records": [_data(key, m, view) for key, m in view.records.items()],
+        "looks": [look["step"] for look in view.history],
+        "words": {k: {w: say(f"traces.{w}", k) for w in _WORDS} for k in LANGUAGES},
+    }
+    return (
+        environment()
+        .get_template("trace.html.j2")
+        .render(
+            view=view,
+            language=language,
+            initial=language or "en",
+            tags=TAGS,
+            version=__version__,
+            titles={k: _title(view, k) for k in LANGUAGES},
+            titles_both=both({k: _title(view, k) for k in LANGUAGES}),
+            no_finding=_no_finding(view.lag),
+            training_table=_training_table(view.history),
+            told=told,
+            cards=[_card(found, keys) for found in view.findings],
+            layers=[_Layer(i, key, m, view) for i, (key, m) in enumerate(view.records.items())],
+            over_training=training.figures(view.history),
+            notes=list(_notes(view)),
+            style=Markup(text_of("report.css") + text_of("trace.css")),
+            script=Markup(script),
+            data=Markup(embeddable(data)),
+            hashes=f"'sha256-{digest(script)}'",
+        )
+    )
+
+
+def told(entry: str, /, **fields: Any) -> Markup:
+    """An entry of the room in both languages."""
+    return both({k: say(f"traces.{entry}", k, **fields) for k in LANGUAGES})
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A panel as it stands on the page."""
+
+    name: str
+    drawing: Markup
+    sentence: Markup
+    timed: bool
+
+
+class _Layer:
+    """One record on the page."""
+
+    def __init__(self, index: int, key: str, m: Measured, view: View):
+        frames = [look["layers"][key] for look in view.history if key in look["layers"]]
+        self.index, self.key = index, key
+        self.m = {**m, "frames": frames, "lag": view.lag}
+        self.figures = [f for f in self._figures() if f.drawing or f.sentence]
+        self.timed = [f for f in self.figures if f.timed]
+        self.others = [f for f in self.figures if not f.timed]
+
+    def _figures(self) -> Iterator[Figure]:
+        for name, panel in forms(self.m):
+            plot = panel.draw(self.m, None)
+            sentence = both({k: panel.sentence(self.m, k) for k in LANGUAGES})
+            yield Figure(name, Markup("") if plot is None else plot.svg(), sentence, panel.timed)
+
+    @property
+    def facts(self) -> Iterator[tuple[str, Markup]]:
+        m = self.m
+        yield "fact_kind", told(f"kind_{m['kind']}")
+        yield "fact_activation", escape(m["activation"])
+        yield "fact_units", escape(m["units"])
+        yield "fact_steps", escape(f"{m['steps']} × {m['sequences']}")
+        yield "fact_horizon", _reach(m)
+        last = m["budget"]["last_steps"]
+        known = np.isfinite(curve(m["budget"]["share"])).any()
+        yield "fact_ninety", told("last_few", last=min(last, m["steps"])) if known else escape("–")
+
+    @property
+    def tables(self) -> Iterator[tuple[str, Markup]]:
+        yield "table_steps", self._steps()
+        yield "table_lags", self._lags()
+        yield "table_units", self._units()
+
+    def _steps(self) -> Markup:
+        columns = {name: series(self.m, name) for name in _COLUMNS}
+        every = max(1, -(-self.m["steps"] // _MOST_ROWS))
+        form = {"zero": percent, "share": _exact_percent, "on": percent,
+                "slope": factor, "weights": factor, "gain": factor}  # fmt: skip
+        rows = [
+            [str(t), *(form.get(name, number)(values[t]) for name, values in columns.items())]
+            for t in range(0, self.m["steps"], every)
+        ]
+        note = told("table_thinned", n=every) if every > 1 else Markup("")
+        return note + table("table_steps", ("step", *columns), rows)
+
+    def _lags(self) -> Markup:
+        rho, zero = curve(self.m["transport"]["rho"]), curve(self.m["transport"]["zero"])
+        share = np.cumsum(np.nan_to_num(curve(self.m["budget"]["by_lag"])))
+        every = max(1, -(-len(rho) // _MOST_ROWS))
+        rows = [
+            [str(k), number(rho[k]), percent(zero[k]),
+             percent(share[k - 1]) if 0 < k <= len(share) else "–"]
+            for k in range(0, len(rho), every)
+        ]  # fmt: skip
+        return table("table_lags", ("lag", "rho", "rho_zero", "cumulative"), rows)
+
+    def _units(self) -> Markup:
+        held = self.m["census"]
+        rows = [
+            [str(unit), told(f"class_{held['label'][unit]}"), percent(held["on"][unit]),
+             percent(held["saturated_low"][unit]), percent(held["saturated_high"][unit]),
+             number(held["gradient"][unit])]
+            for unit in range(len(held["label"]))
+        ]  # fmt: skip
+        return table(
+            "table_units", ("unit", "class", "on", "off_low", "off_high", "gradient"), rows
+        )
+
+
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Markup]]) -> Markup:
+    """Rows of text, the first column their name, in a box that scrolls."""
+    head = Markup("").join(
+        Markup('<th scope="col" class="n">{}</th>').format(told(f"column_{name}"))
+        for name in columns
+    )
+    body = Markup("").join(
+        Markup('<tr><th scope="row" class="n">{}</th>{}</tr>').format(
+            row[0], Markup("").join(Markup('<td class="n">{}</td>').format(c) for c in row[1:])
+        )
+        for row in rows
+    )
+    return Markup(
+        '<div class="scroll" role="group" tabindex="0"><table><caption class="unseen">{}</caption>'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(told(caption), head, body)
+
+
+def series(m: Measured, name: str) -> np.ndarray:
+    """One column of the table of steps."""
+    held: Any = m
+    for part in _COLUMNS[name]:
+        held = held[part]
+    return curve(held)
+
+
+def _data(key: str, m: Measured, view: View) -> dict[str, Any]:
+    """What the script needs of one record, in six digits."""
+    frames = [
+        {name: _short(values) for name, values in look["layers"][key].items()}
+        for look in view.history
+        if key in look["layers"]
+    ]
+    return {
+        "key": key,
+        "kind": m["kind"],
+        "reverse": m["reverse"],
+        "steps": m["steps"],
+        "series": {name: _short(series(m, name)) for name in _COLUMNS},
+        "frames": frames if len(frames) == len(view.history) else [],
+    }
+
+
+def _short(values: Sequence[Any] | np.ndarray) -> list[float | None]:
+    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in map(real, values)]
+
+
+def _card(found: Finding, keys: Sequence[str]) -> dict[str, Any]:
+    """A finding, with the record it can be seen in."""
+    place = found.place if found.place in keys else None
+    return {
+        "cause": found.cause,
+        "place": found.place,
+        "shown": keys.index(place) if place is not None else None,
+        "panel": _SHOWS.get(found.cause, "signal"),
+        "number": number(found.number),
+        "reference": number(found.reference),
+        **{
+            part: both({k: getattr(found, part)(k) for k in LANGUAGES})
+            for part in ("sentence", "rule", "suggestion")
+        },
+    }
+
+
+_SHOWS = {
+    "dead": "census",
+    "saturated": "barcode",
+    "forgets": "gate_times",
+    "explodes": "transport",
+    "vanishes": "transport",
+    "cut": "transport",
+}
+
+
+def _title(view: View, language: str) -> str:
+    if not view.title:
+        return say("traces.page_title_bare", language)
+    return say("traces.page_title", language, title=view.title)
+
+
+def _no_finding(lag: int | None) -> Markup:
+    name = "lag_untold" if lag is None else "lag_told"
+    return both(
+        {
+            k: say("traces.no_finding_said", k, lag=say(f"traces.{name}", k, lag=lag))
+            for k in LANGUAGES
+        }
+    )
+
+
+def _training_table(looks: Sequence[Mapping[str, Any]]) -> Markup:
+    rows = [
+        [str(look["step"]), name, number(update), number(look["clips"].get(name))]
+        for look in looks
+        for name, update in look["updates"].items()
+    ]
+    return table("table_training", ("look", "name", "update", "clip"), rows)
+
+
+def _reach(m: Measured) -> Markup:
+    held = m["transport"]
+    value, low, high = (steps(held["horizon"][part]) for part in ("value", "low", "high"))
+    return told("why_at_least", steps=value) if held["censored"] else escape(
+        value if "–" in (low, high) else f"{value} [{low}, {high}]"
+    )  # fmt: skip
+
+
+def _notes(view: View) -> Iterator[Markup]:
+    if view.check is not None:
+        apart = max(view.check.values(), default=math.nan)
+        known = not math.isnan(apart)
+        yield told("check_said", apart=number(apart, 2)) if known else told("check_none")
+    if math.isfinite(view.seconds):
+        yield told(
+            "cost_said",
+            seconds=number(view.seconds),
+            own=number(view.step_seconds),
+            factor=number(view.seconds / max(view.step_seconds, 1e-9), 2),
+            measuring=number(view.measuring_seconds),
+        )
+    if view.overhead is not None:
+        yield told("overhead_said", share=percent(view.overhead, 1))
+    if view.loss is not None:
+        yield told("loss_said", loss=number(view.loss, 4))
+    names = dict.fromkeys(name for m in view.records.values() for name in m["left_out"])
+    if not names:
+        yield told("nothing_left_out")
+    else:
+        yield both(
+            {
+                k: say(
+                    "traces.left_out_said", k,
+                    names=say("traces.comma", k).join(say(f"traces.name_{n}", k) for n in names),
+                )
+                for k in LANGUAGES
+            }
+        )  # fmt: skip
+
+
+def _exact_percent(share: Any) -> str:
+    return f"{number(100 * real(share))}%" if math.isfinite(real(share)) else "–"
