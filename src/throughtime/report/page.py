@@ -22,7 +22,6 @@ from throughtime.report.tables import TAGS, both, named, told
 from throughtime.report.words import metric_name
 from throughtime.study.result import StudyResult
 
-_TEMPLATES = "templates"
 _PICTURES: dict[str, dict[str, Any]] = {".svg": {}, ".png": {"ppi": 144}}
 
 
