@@ -37,7 +37,7 @@ class OneStep:
     weight_peak: float | None
 
 
-def one_step(record: Record, count: int = 8, sequences: int = 4) -> OneStep:
+def one_step(record: Record, count: int = 4, sequences: int = 2) -> OneStep:
     """χ_t, singular values, spectral radius and non-normality of the one-step Jacobian.
 
     For Elman χ_t = (1/H) Σ_i φ'(a_i)² ‖W_hh,i‖² needs no Jacobian. The rest builds J_t, the whole
@@ -48,13 +48,13 @@ def one_step(record: Record, count: int = 8, sequences: int = 4) -> OneStep:
         M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; P. Henrici (1962);
         G. Kerg et al. (NeurIPS 2019) for what non-normality does in RNNs.
     """
-    r, linear = record.recurrence, record.run.linear.to(torch.float64)
+    r, linear = record.recurrence, record.run.linear
     longest = int(record.lengths.max())
     steps = sorted({int(t) for t in np.linspace(0, longest - 1, count).round()})
     jacobians, gain = [], []
     for t in steps:
         alive = record.alive[t].nonzero().squeeze(-1)[:sequences]
-        here = linear.jacobian(t)[alive]
+        here = linear.at(t, alive).to(torch.float64).jacobian(0)
         gain.append(float(here.square().sum((1, 2)).mean() / r.state_size))
         jacobians.append(here)
     j = torch.cat(jacobians)
@@ -88,11 +88,19 @@ def _henrici(j: Tensor, eigenvalues: Tensor) -> float:
 
 
 def _peak(weight: Tensor, powers: int = 100) -> float:
-    power, peak = torch.eye(len(weight), dtype=weight.dtype, device=weight.device), 0.0
+    """The largest ‖Wᵏ‖₂; a power that does not grow any vector ends the search.
+
+    From ‖Wʲ‖ ≤ 1 on, ‖Wᵏ‖ ≤ ‖Wⁱ‖ for some i < j; and no power whose Frobenius norm is below the
+    peak can pass it.
+    """
+    power, peak = weight, 0.0
     for _ in range(powers):
+        if not power.isfinite().all():
+            return np.inf
+        if float(torch.linalg.matrix_norm(power)) > peak:
+            size = float(torch.linalg.matrix_norm(power, 2))
+            peak = max(peak, size)
+            if size <= 1 + 1e-12:
+                return peak
         power = power @ weight
-        size = float(torch.linalg.matrix_norm(power, 2)) if power.isfinite().all() else np.inf
-        peak = max(peak, size)
-        if not np.isfinite(size) or size < 1e-3 * peak:
-            return peak
     return peak

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_lag, log, mean, slope_of
+from throughtime.gradients.measure.series import Array, by_lag, log, mean
 from throughtime.gradients.record.record import Record
 
 
@@ -54,7 +54,7 @@ class Transport:
 def transport(
     record: Record,
     *,
-    probes: int | None = 8,
+    probes: int | None = 4,
     epsilon: float = 1e-3,
     resamples: int = 1000,
     seed: int = 0,
@@ -78,10 +78,8 @@ def transport(
     """
     squares, cell_squares = _sent_back(record, probes, seed)
     rho = np.sqrt(by_lag(record, squares))
-    draws = np.random.default_rng(seed).integers(0, rho.shape[1], (resamples, rho.shape[1]))
-    curves = np.stack([_rms(rho), *(_rms(rho[:, rows]) for rows in draws)])
-    decay = np.array([_decay_time(curve) for curve in curves])
-    reach = np.array([_horizon(curve, epsilon) for curve in curves], dtype=float)
+    curves = _resampled(rho, resamples, seed)
+    decay, reach = _decay_times(curves), _horizons(curves, epsilon)
     longest = int(record.lengths.max())
     with np.errstate(divide="ignore"):
         log_mean = np.exp(mean(np.where(rho > 0, log(rho), np.nan)))
@@ -133,15 +131,39 @@ def _rms(rho: Array) -> Array:
     return np.sqrt(mean(rho**2))
 
 
-def _decay_time(curve: Array) -> float:
-    """-1 / slope of ln ρ over the lags at which anything arrives; infinite where it grows."""
-    slope = slope_of(log(np.where(curve > 0, curve, np.nan)))
-    return -1 / slope if slope < 0 else float("inf")
+def _resampled(rho: Array, resamples: int, seed: int) -> Array:
+    """The curve of all sequences, then of each bootstrap resample of them, (1 + resamples, T+1)."""
+    B = rho.shape[1]
+    draws = np.random.default_rng(seed).integers(0, B, (resamples, B))
+    times = np.ones((1 + resamples, B))
+    for row, draw in zip(times[1:], draws, strict=True):
+        row[:] = np.bincount(draw, minlength=B)
+    there = ~np.isnan(rho)
+    counts = times @ there.T
+    sums = times @ np.where(there, rho**2, 0.0).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(sums / np.where(counts, counts, np.nan))
 
 
-def _horizon(curve: Array, epsilon: float) -> int:
-    arrives = np.flatnonzero(curve >= epsilon)
-    return int(arrives[-1]) if len(arrives) else 0
+def _decay_times(curves: Array) -> Array:
+    """-1 / slope of ln ρ over the lags at which anything arrives; infinite where it grows.
+
+    The slope is that of the least-squares line.
+    """
+    height = log(np.where(curves > 0, curves, np.nan))
+    there = np.isfinite(height)
+    count = np.maximum(there.sum(-1, keepdims=True), 1)
+    lag = np.where(there, np.arange(curves.shape[1]), 0.0)
+    lag = np.where(there, lag - lag.sum(-1, keepdims=True) / count, 0.0)
+    spread = (lag**2).sum(-1)
+    slope = (lag * np.where(there, height, 0.0)).sum(-1) / np.where(spread > 0, spread, np.nan)
+    return np.where(slope < 0, -1 / np.where(slope < 0, slope, -1.0), np.inf)
+
+
+def _horizons(curves: Array, epsilon: float) -> Array:
+    """The largest lag of each curve at which it is still at epsilon or above; 0 for none."""
+    arrives = curves >= epsilon
+    return (arrives.shape[1] - 1 - arrives[:, ::-1].argmax(-1)) * arrives.any(-1).astype(float)
 
 
 def _estimate(draws: Array) -> Estimate:

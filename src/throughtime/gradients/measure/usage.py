@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from throughtime.gradients.measure.census import place_of
 from throughtime.gradients.measure.series import Array, numpy
@@ -59,7 +61,7 @@ def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: flo
     phi = r.phi_output if place == "c" else r.activation_of(place)
     assert phi is not None
     alive = record.alive
-    points, slopes = numpy(a[alive]), numpy(slope[alive])
+    points, slopes = a[alive], slope[alive]
     edges = _edges(points, bins)
     centres = a.new_tensor((edges[1:] + edges[:-1]) / 2)
     units = a.shape[-1]
@@ -68,36 +70,51 @@ def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: flo
         place,
         phi.name,
         edges=edges,
-        density=np.histogram(points, edges, density=True)[0],
+        density=_density(points, edges),
         value=numpy(phi.value(grid)).mean(-1),
         slope=numpy(phi.slope(grid)).mean(-1),
-        zones=_zones(points, np.abs(slopes) / steepest, epsilon),
-        linearity=_linearity(points, numpy(phi.value(a)[alive])),
-        rms_slope=float(np.sqrt(np.mean(slopes**2))),
+        zones=_zones(points, slopes.abs() / steepest, epsilon),
+        linearity=numpy(_linearity(points.double(), phi.value(points).double())),
+        rms_slope=float(slopes.square().mean(dtype=torch.float64).sqrt()),
     )
 
 
-def _edges(points: Array, bins: int) -> Array:
-    finite = points[np.isfinite(points)]
-    low, high = np.quantile(finite, [0.001, 0.999]) if len(finite) else (-1.0, 1.0)
+def _edges(points: Tensor, bins: int) -> Array:
+    """Bins from quantile to quantile, of a sample where there are many points."""
+    finite = points[points.isfinite()]
+    some = numpy(finite[:: max(1, len(finite) // 50_000)])
+    low, high = np.quantile(some, [0.001, 0.999]) if len(some) else (-1.0, 1.0)
     return (
         np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 1, low + 1, bins + 1)
     )
 
 
-def _zones(points: Array, relative: Array, epsilon: float) -> dict[str, float]:
-    flat = relative <= epsilon
+def _density(points: Tensor, edges: Array) -> Array:
+    low, high = float(edges[0]), float(edges[-1])
+    counts = numpy(torch.histc(points, len(edges) - 1, low, high))
+    with np.errstate(invalid="ignore"):
+        return counts / (counts.sum() * (high - low) / len(counts))
+
+
+def _zones(points: Tensor, relative: Tensor, epsilon: float) -> dict[str, float]:
+    flat, steep = relative <= epsilon, relative > 0.9
+    at_most_weak = relative <= 0.25
+    low, below, weak, up = (
+        float(mask.sum()) / mask.numel()
+        for mask in (flat & (points < 0), flat, at_most_weak, steep)
+    )
+    unknown = float(relative.isnan().sum()) / relative.numel()
     return {
-        "flat_low": float(np.mean(flat & (points < 0))),
-        "flat_high": float(np.mean(flat & (points >= 0))),
-        "weak": float(np.mean(~flat & (relative <= 0.25))),
-        "middle": float(np.mean((relative > 0.25) & (relative <= 0.9))),
-        "steep": float(np.mean(relative > 0.9)),
+        "flat_low": low,
+        "flat_high": below - low,
+        "weak": weak - below,
+        "middle": 1 - weak - up - unknown,
+        "steep": up,
     }
 
 
-def _linearity(points: Array, values: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        x, y = points - points.mean(0), values - values.mean(0)
-        below = (x**2).sum(0) * (y**2).sum(0)
-        return np.where(below > 0, (x * y).sum(0) ** 2 / below, np.nan)
+def _linearity(points: Tensor, values: Tensor) -> Tensor:
+    """corr(a_i, φ(a_i))² of each unit; NaN where one of them does not vary."""
+    x, y = points - points.mean(0), values - values.mean(0)
+    below = x.square().sum(0) * y.square().sum(0)
+    return torch.where(below > 0, (x * y).sum(0).square() / below, torch.nan)

@@ -282,6 +282,16 @@ class Linearisation:
         cast = {n: getattr(self, n).to(dtype) for n in names if getattr(self, n) is not None}
         return replace(self, recurrence=self.recurrence.to(dtype), **cast)
 
+    def at(self, t: int, sequences: Tensor) -> Linearisation:
+        """One step of some sequences alone, T = 1."""
+        names = ("to_preactivation", "carry", "to_cell", "reset")
+        given = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+        chosen = {
+            n: v[t : t + 1] if v.shape[1] == 1 else v[t : t + 1, sequences]
+            for n, v in given.items()
+        }
+        return replace(self, **chosen)
+
     def push(self, t: int, tangent: Tensor) -> Tensor:
         """J_t applied to tangents of the whole state, (..., B, S): h, or h and c side by side."""
         return _PUSH[self.recurrence.kind](self, t, tangent)
