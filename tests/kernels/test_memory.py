@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 import throughtime as tt
-
-
-def peak(step) -> int:
-    """Bytes allocated at most at any time, over what was there before."""
-    step()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        step()
-    now = most = 0
-    for event in profiler.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            now += event.nbytes()
-            most = max(most, now)
-    assert most > 0
-    return most
+from throughtime.bench.memory import peak
 
 
 def training_step(module, T: int, B: int):
     x = torch.randn(T, B, 16)
 
     def step():
-        for p in module.parameters():
-            p.grad = None
         module(x)[0].square().mean().backward()
+        module.zero_grad()
 
     return step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import subprocess
 import sys
@@ -38,9 +39,13 @@ def test_outputs_do_not_depend_on_the_number_of_threads(name, lengths, threads):
 
 def test_the_threads_of_a_call_are_those_of_pytorch(threads, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        run, "together", lambda work, workers: (asked.append(workers), work(0), [0])[-1]
-    )
+
+    def alone(work, workers):
+        asked.append(workers)
+        for worker in range(workers):
+            work.share(worker)
+
+    monkeypatch.setattr(run, "together", alone)
     given = call("gru", 4, 6, 3, 5)
     for n in (1, 2, 4, 99):
         threads(n)
@@ -57,6 +62,28 @@ def test_backward_with_other_threads_than_forward(threads):
     wanted = torch.autograd.grad(given.run(cells)[0].sum(), given.leaves)
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_every_way_to_share_gives_the_same_bits(name, threads, monkeypatch):
+    given = call(name, 9, 37, 5, 40, dtype=torch.float32)
+    threads(3)
+    found = [given.gradients()]
+    for parallel in (lambda: None, lambda: a_team_of_one):
+        monkeypatch.setattr(pool, "_parallel", parallel)
+        found.append(given.gradients())
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+
+
+def a_team_of_one(function, frame, workers, flags):
+    """OpenMP where the person allows it one thread only."""
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)(frame)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the threads are Python's")
+def test_the_threads_are_those_that_pytorch_runs_on():
+    assert "OpenMP" not in torch.__config__.parallel_info() or pool._parallel() is not None
 
 
 def test_calls_from_many_threads_at_once(threads):
@@ -90,7 +117,7 @@ def test_an_error_in_a_helper_is_raised_where_it_was_called():
             raise ValueError(worker)
 
     with pytest.raises(ValueError, match="1"):
-        pool.together(work, 2)
+        pool.in_python(work, 2)
 
 
 def test_a_busy_helper_is_not_waited_for():
@@ -104,14 +131,14 @@ def test_a_busy_helper_is_not_waited_for():
         else:
             busy.wait(timeout=30)
 
-    first = threading.Thread(target=lambda: pool.together(hold, 2))
+    first = threading.Thread(target=lambda: pool.in_python(hold, 2))
     first.start()
     busy.wait(timeout=30)
     done = []
-    assert pool.together(done.append, 2) in ([0], [0, 1])
+    pool.in_python(done.append, 2)
     release.set()
     first.join()
-    assert 0 in done
+    assert sorted(done) == [0, 1]
 
 
 def in_child(given, results):

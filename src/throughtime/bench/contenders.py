@@ -44,6 +44,11 @@ class Training:
         y.backward(self._problem.dy)
         return y
 
+    def step_and_forget(self) -> None:
+        """The same, with nothing left behind."""
+        self.step()
+        self._module.zero_grad()
+
     def answers(self) -> Answers:
         """What one run computes."""
         y = self.step()

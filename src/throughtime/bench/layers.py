@@ -207,7 +207,7 @@ def memory(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
         contenders.Training(problem, layer) for layer in (problem.layer(), problem.layer(torch.nn))
     )
     checked = Checked("memory", problem, ours, {"torch.nn": theirs})
-    mine, others = (peak(c.step, settings.device) for c in (ours, theirs))
+    mine, others = (peak(c.step_and_forget, settings.device) for c in (ours, theirs))
     return [checked.figure("torch.nn", mine, others)]
 
 

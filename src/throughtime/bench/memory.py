@@ -13,7 +13,7 @@ def peak(step: Callable[[], object], device: str = "cpu") -> int:
     """Bytes allocated at most at any time of a call, over what was there before.
 
     Args:
-        step: the call; made once before to warm up.
+        step: the call, which leaves nothing behind; made once before to warm up.
         device: where its tensors live.
 
     Example:

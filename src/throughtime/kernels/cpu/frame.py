@@ -9,7 +9,7 @@ from throughtime.activations.emit.lanes import Address, Code, Int, Real, Word
 # sizes; then arrays, each followed by its strides in elements where it may have any.
 # 0 is the address of what is absent.
 FIELDS = (
-    "next_tile", "tiles", "rows", "T", "B", "I", "H",
+    "next_worker", "workers", "tiles", "rows", "T", "B", "I", "H",
     "vectors", "pitch", "x_vectors", "x_pitch", "reverse", "pointwise",
     "order", "lengths",
     "x", "x_t", "x_b", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "theta",
@@ -44,9 +44,9 @@ class Frame:
         """Whether an array is not there."""
         return self[name].is_("==", 0)
 
-    def take_tile(self) -> Int:
-        """The next tile that no worker has taken."""
-        counter = (self._start + PLACE["next_tile"]).value
+    def take_worker(self) -> Int:
+        """The next number of a worker that nobody has taken."""
+        counter = (self._start + PLACE["next_worker"]).value
         one = ir.Constant(ir.IntType(64), 1)
         return Int(self._code, self._code.builder.atomic_rmw("add", counter, one, "monotonic"))
 

@@ -34,6 +34,8 @@ def write_loops(assembly: Assembly) -> None:
         _write_flush(assembly, name, shape)
         _write_backward_tile(assembly, name, shape)
         _write_backward(assembly, name, shape)
+        _write_team(assembly, f"forward_{name}")
+        _write_team(assembly, f"backward_{name}")
 
 
 def _vectors_of(at: Address, width: Int) -> Iterator[tuple[Int, tuple[Callable, Callable]]]:
@@ -221,22 +223,31 @@ def _pointwise(code: Code, frame: Frame, *arguments: Address | Int) -> None:
 
 
 @contextmanager
-def _tiles(code: Code, frame: Frame) -> Iterator[tuple[Int, Int]]:
-    """(first row, rows) of each tile this worker gets."""
-    tile = code.variable(frame.take_tile())
+def _tiles(code: Code, frame: Frame, worker: Int) -> Iterator[tuple[Int, Int]]:
+    """(first row, rows) of each tile of a worker: always the same ones, so that sums are too."""
+    tile = code.variable(worker)
     with code.repeat_while(lambda: tile.get().is_("<", frame["tiles"])):
         first = tile.get() * frame["rows"]
         yield first, (frame["B"] - first).at_most(frame["rows"])
-        tile.set(frame.take_tile())
+        tile.set(tile.get() + frame["workers"])
 
 
 def _write_forward(assembly: Assembly, name: str) -> None:
-    """forward(frame, worker): as long as there are tiles, take one and run it."""
+    """forward(frame, worker): run the tiles of a worker."""
     with assembly.function(f"forward_{name}", "fi", public=True) as (code, start, worker):
         frame = Frame(code, start, assembly.real)
         scratch = frame.numbers("scratch") + frame["scratch_stride"] * worker
-        with _tiles(code, frame) as (first, rows):
+        with _tiles(code, frame, worker) as (first, rows):
             assembly.call(code, f"forward_tile_{name}", start, first, rows, scratch)
+
+
+def _write_team(assembly: Assembly, name: str) -> None:
+    """team_NAME(frame): NAME for the next worker that nobody is yet, if there is one."""
+    with assembly.function(f"team_{name}", "f", public=True) as (code, start):
+        frame = Frame(code, start, assembly.real)
+        worker = frame.take_worker()
+        with code.when(worker.is_("<", frame["workers"])):
+            assembly.call(code, name, start, worker)
 
 
 def _write_prepare_backward(assembly: Assembly, name: str, shape: Shape) -> None:
@@ -412,7 +423,7 @@ def _while_awake(code: Code, lengths: Address, alive, rows: Int, step: Int) -> I
 
 
 def _write_backward(assembly: Assembly, name: str, shape: Shape) -> None:
-    """backward(frame, worker): the worker's sums start at zero; then tiles as long as there are."""
+    """backward(frame, worker): the worker's sums start at zero; then its tiles."""
     with assembly.function(f"backward_{name}", "fi", public=True) as (code, start, worker):
         frame = Frame(code, start, assembly.real)
         H, pitch, x_pitch = frame["H"], frame["pitch"], frame["x_pitch"]
@@ -428,5 +439,5 @@ def _write_backward(assembly: Assembly, name: str, shape: Shape) -> None:
                 with code.repeat(size, step=code.width) as i:
                     (own + i).put((own + i).lanes().like(0.0))
         scratch = frame.numbers("scratch") + frame["scratch_stride"] * worker
-        with _tiles(code, frame) as (first, rows):
+        with _tiles(code, frame, worker) as (first, rows):
             assembly.call(code, f"backward_tile_{name}", start, worker, first, rows, scratch)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -120,7 +121,7 @@ class Program:
     def function(self, name: str, arguments: int) -> Callable[..., None]:
         """A function of whole numbers and addresses; Python's lock is open while it runs."""
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-        function = kind(self.address(name))
+        function: Any = kind(self.address(name))
         function.program = self  # the code lives as long as the function
         return function
 

@@ -1,18 +1,78 @@
-"""Threads that help with the tiles of one call; the caller always works too."""
+"""Threads that share the tiles of one call; the caller always works too.
+
+They are PyTorch's own where it runs on OpenMP: its threads stay awake for a while after each
+operation, and others beside them would have to share the cores with them.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a team does.
+
+    Attributes:
+        share: called with the number of a worker; does this worker's part.
+        next: machine code that takes the number of the next worker, if there is any, and does
+            its part; its one argument.
+        left: how many workers are left for ``next``.
+    """
+
+    share: Callable[[int], None]
+    next: tuple[int, int]
+    left: Callable[[], int]
+
+
+def together(work: Work, workers: int) -> None:
+    """Do the parts of all ``workers``, this thread's help included."""
+    if workers == 1:
+        work.share(0)
+    elif not _forked and (parallel := _parallel()) is not None:
+        while left := work.left():  # a team may be smaller than asked for
+            parallel(*work.next, left, 0)
+    else:
+        in_python(work.share, workers)
+
+
+@cache
+def _parallel() -> Any:
+    """``GOMP_parallel`` of the OpenMP library that PyTorch runs on, if that can be told."""
+    if not sys.platform.startswith("linux") or "OpenMP" not in torch.__config__.parallel_info():
+        return None
+    try:
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        loaded = {line.split(maxsplit=5)[-1] for line in maps if "omp" in line}
+        ours = sorted(
+            f for f in loaded if Path(f).name.startswith(("libgomp", "libiomp", "libomp"))
+        )
+        home = str(Path(torch.__file__).parent)
+        (file,) = [f for f in ours if f.startswith(home)] or ours
+        function = ctypes.CDLL(file).GOMP_parallel
+    except (OSError, ValueError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    function.restype = None
+    return function
 
 
 class _Share:
-    """One helper's part in a call: whoever claims it first, helper or caller, decides it."""
+    """One worker's part in a call: whoever claims it first, helper or caller, does it."""
 
     def __init__(self, work: Callable[[int], None], worker: int):
-        self._work, self.worker = work, worker
+        self._work, self._worker = work, worker
         self._claim, self._finished = threading.Lock(), threading.Lock()
         self._finished.acquire()
         self._error: BaseException | None = None
@@ -21,20 +81,18 @@ class _Share:
         if not self._claim.acquire(blocking=False):
             return
         try:
-            self._work(self.worker)
+            self._work(self._worker)
         except BaseException as error:
             self._error = error
         finally:
             self._finished.release()
 
-    def settled(self) -> bool:
-        """Whether a helper did it: then waits for its end; else takes it back from the queue."""
-        if self._claim.acquire(blocking=False):
-            return False
+    def settle(self) -> None:
+        """Do it, or wait for the helper who does."""
+        self.run()
         with self._finished:
             if self._error is not None:
                 raise self._error
-        return True
 
 
 class _Pool:
@@ -56,38 +114,30 @@ class _Pool:
             self._queue.get().run()
 
 
-_pool = _Pool()
+_pool, _forked = _Pool(), False
 
 
 def _after_fork() -> None:
-    """A child has none of its parent's threads."""
-    global _pool
-    _pool = _Pool()
+    """A child has none of its parent's threads, and OpenMP does not know that."""
+    global _pool, _forked
+    _pool, _forked = _Pool(), True
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def together(work: Callable[[int], None], workers: int) -> list[int]:
-    """Call ``work(0)`` here and ``work(1)``, … in helping threads; ``work`` takes what is left.
-
-    A helper that comes too late does nothing, so no call waits for the helpers of another.
+def in_python(work: Callable[[int], None], workers: int) -> None:
+    """Call ``work(0)`` here and ``work(1)``, … in helping threads, or here where none is free.
 
     Args:
-        work: called with the number of a worker; returns when nothing is left to do.
-        workers: how many at most, this thread included.
-
-    Returns:
-        The workers that took part.
+        work: called with the number of a worker.
+        workers: how many.
     """
-    if workers == 1:
-        work(0)
-        return [0]
     shares = [_Share(work, i) for i in range(1, workers)]
     _pool.submit(shares)
     try:
         work(0)
     finally:
-        took_part = [0, *(share.worker for share in shares if share.settled())]
-    return took_part
+        for share in shares:
+            share.settle()

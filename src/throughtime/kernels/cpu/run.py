@@ -15,8 +15,9 @@ from throughtime.kernels.cpu.blocks import packed_size
 from throughtime.kernels.cpu.frame import FIELDS, PLACE
 from throughtime.kernels.cpu.loops import write_loops
 from throughtime.kernels.cpu.machine import Program, host, program
+from throughtime.kernels.cpu.pages import empty
 from throughtime.kernels.cpu.pointwise import Cell, write_backward, write_forward
-from throughtime.kernels.cpu.pool import together
+from throughtime.kernels.cpu.pool import Work, together
 
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -95,6 +96,16 @@ def _frame(**fields: int) -> array:
     return array("q", values)
 
 
+def _work(real: str, name: str, frame: array, workers: int) -> Work:
+    """What a team does with a frame."""
+    run, address = _entry(real, name), frame.buffer_info()[0]
+    return Work(
+        lambda worker: run(address, worker),
+        (_loops(real).address(f"team_{name}"), address),
+        lambda: workers - frame[PLACE["next_worker"]],
+    )
+
+
 def _at(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
@@ -168,21 +179,21 @@ def forward(
     T, B, I = sizes.T, sizes.B, sizes.I
     pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
     x, x_t, x_b = _rows(x)
-    y, h_n = x.new_empty(T, B, H), x.new_empty(B, H)
+    y, h_n = empty(x, T, B, H), x.new_empty(B, H)
     c_n = x.new_empty((B, H) if shape.has_cell else 0)
-    saved = x.new_empty((T, B, shape.saved, H) if save else 0)
+    saved = empty(x, T, B, shape.saved, H) if save else x.new_empty(0)
     order, lengths = _by_length(lengths, T)
     workers = _workers(T * B * shape.gates * H * (H + I), B)
     rows = _tile_rows(B, workers)
     packed = T * B >= PACKING_WORK
     packs = [shape.gates * packed_size(n, H, sizes.lanes) if packed else 0 for n in (I, H)]
     per_worker = rows * (pitch * (2 + shape.saved) + x_pitch)
-    memory = x.new_empty(sum(packs) + shape.sums * pitch + workers * per_worker)
+    memory = empty(x, sum(packs) + shape.sums * pitch + workers * per_worker)
     at, unit = memory.data_ptr(), sizes.bytes
     bias = at + sum(packs) * unit
     theta = _theta(cell, theta, x, pitch)
     frame = _frame(
-        tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
+        workers=workers, tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
         vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
         reverse=reverse, pointwise=_pointwise(cell, real)[1],
         order=_at(order), lengths=_at(lengths),
@@ -195,8 +206,7 @@ def forward(
     )  # fmt: skip
     address = frame.buffer_info()[0]
     _entry(real, f"prepare_forward_{cell.name}")(address)
-    run = _entry(real, f"forward_{cell.name}")
-    together(lambda worker: run(address, worker), workers)
+    together(_work(real, f"forward_{cell.name}", frame, workers), workers)
     return y, h_n, c_n, saved
 
 
@@ -251,14 +261,14 @@ def backward(
     if shape.has_cell:
         out["dc0"] = x.new_empty(B, H)
     if wanted.x:
-        out["dx"] = x.new_empty(T, B, I)
+        out["dx"] = empty(x, T, B, I)
     if tap:
         out["delta"] = x.new_zeros(T, B, G, H)
     sums = {}
     if wanted.w_ih:
-        sums["dw_ih"] = x.new_empty(workers, G * H, x_pitch)
+        sums["dw_ih"] = empty(x, workers, G * H, x_pitch)
     if wanted.w_hh:
-        sums["dw_hh"] = x.new_empty(workers, G * H, pitch)
+        sums["dw_hh"] = empty(x, workers, G * H, pitch)
     if wanted.bias:
         sums["db"] = x.new_empty(workers, shape.sums, pitch)
     if learnt:
@@ -269,12 +279,12 @@ def backward(
     ]
     per_worker = rows * ((3 + shape.saved) * pitch + x_pitch) + x_pitch
     per_worker += capacity * (pitch * (shape.sums + 1) + x_pitch)
-    memory = x.new_empty(sum(packs) + workers * per_worker)
+    memory = empty(x, sum(packs) + workers * per_worker)
     at = memory.data_ptr()
     theta = _theta(cell, theta, x, pitch)
     places = {name: tensor.data_ptr() for name, tensor in (out | sums).items()}
     frame = _frame(
-        tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
+        workers=workers, tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
         vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
         reverse=reverse, pointwise=_pointwise(cell, real)[2],
         order=_at(order), lengths=_at(lengths),
@@ -289,17 +299,16 @@ def backward(
     )  # fmt: skip
     address = frame.buffer_info()[0]
     _entry(real, f"prepare_backward_{cell.name}")(address)
-    run = _entry(real, f"backward_{cell.name}")
-    took_part = together(lambda worker: run(address, worker), workers)
+    together(_work(real, f"backward_{cell.name}", frame, workers), workers)
     widths = {"dw_ih": I, "dw_hh": H, "db": H, "dtheta": H}
     for name, parts in sums.items():
-        out[name] = _total(parts, took_part)[:, : widths[name]].contiguous()
+        out[name] = _total(parts)[:, : widths[name]].contiguous()
     return out
 
 
-def _total(parts: Tensor, workers: list[int]) -> Tensor:
-    """The sum over the workers that took part."""
-    total = parts[workers[0]]
-    for worker in workers[1:]:
-        total = total.add_(parts[worker])
+def _total(parts: Tensor) -> Tensor:
+    """The sum over the workers."""
+    total, *others = parts
+    for part in others:
+        total = total.add_(part)
     return total
