@@ -152,9 +152,8 @@ def _announce(console: Console, settings: Settings, jobs: list[Job]) -> None:
 
     for sentence in output.conditions(settings):
         console.print(sentence, markup=False, soft_wrap=True)
-    minutes = sum(job.contenders for job in jobs) * settings.seconds * 1.5 / 60
-    count = len(jobs)
-    console.print(say("bench.cost", count=count, minutes=f"{minutes:.1f}"), markup=False)
+    minutes = f"{sum(job.seconds for job in jobs) / 60:.1f}"
+    console.print(say("bench.cost", count=len(jobs), minutes=minutes), markup=False)
 
 
 def _measure(console: Console, jobs: list[Job], found: list[Figure]) -> None:

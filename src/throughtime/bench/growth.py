@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import altair as alt
+import torch
 
 from throughtime.activations import activation
 from throughtime.bench import contenders
@@ -27,7 +29,7 @@ def jobs(settings: Settings) -> list[Job]:
     """A training step of every cell at every shape of the sweeps."""
     shapes = dict.fromkeys(shape for sweep in SWEEPS.values() for shape in sweep)
     return [
-        Job(f"{cell} {shape}", 2, lambda c=cell, s=shape: _point(settings, c, s))
+        Job(f"{cell} {shape}", 2.5 * settings.seconds, partial(_point, settings, cell, shape))
         for cell in settings.cells
         for shape in shapes
     ]
@@ -35,8 +37,6 @@ def jobs(settings: Settings) -> list[Job]:
 
 def _point(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
     problem = settings.problem(cell, activation("tanh"), shape)
-    import torch
-
     ours, theirs = (
         contenders.Training(problem, layer) for layer in (problem.layer(), problem.layer(torch.nn))
     )

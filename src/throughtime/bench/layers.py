@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 
 import torch
 
@@ -16,12 +16,15 @@ from throughtime.bench.figures import Figure
 from throughtime.bench.memory import peak
 from throughtime.bench.problem import Problem
 from throughtime.bench.shapes import CPU_GRID, Shape
+from throughtime.language import say
 
 OTHERS = ("elu", "softsign", "gelu", "silu", "leaky_relu", "mine = x*tanh(x)")
 CELLS = ("elman", "gru", "lstm")
 TABLES = ("training", "activations", "inference", "step", "memory")
 # a compiled loop is unrolled, which takes minutes where there are many steps
 COMPILED = Shape(32, 32, 128)
+# steps over which an activation is checked; layers with tanh are over all of theirs
+CHECKED_STEPS = 64
 ONE_STEP = Shape(1, 1, 128)
 
 
@@ -64,7 +67,7 @@ class Job:
     """Measurements that are made together."""
 
     name: str
-    contenders: int
+    seconds: float
     run: Callable[[], list[Figure]]
 
 
@@ -75,29 +78,33 @@ def jobs(settings: Settings) -> list[Job]:
         for shape in settings.shapes:
             found += _of_shape(settings, cell, shape)
         if "step" in settings.tables:
-            job = Job(f"{cell} 1", 2, lambda c=cell: one_step(settings, c))
-            found.append(job)
+            run = partial(one_step, settings, cell)
+            found.append(Job(f"{cell} 1", settings.seconds * 2, run))
     wanted = "training" in settings.tables and "elman" in settings.cells
     if wanted and contenders.can_compile():
-        found.append(Job(f"elman torch.compile {COMPILED}", 30, lambda: compiled(settings)))
+        found.append(Job(f"elman torch.compile {COMPILED}", 30, partial(compiled, settings)))
     return found
 
 
-def _of_shape(settings: Settings, cell: str, shape: Shape) -> list[Job]:
-    name, cpu = f"{cell} {shape}", settings.device == "cpu"
-    found = []
+def _of_shape(settings: Settings, cell: str, shape: Shape) -> Iterator[Job]:
+    name, tanh = f"{cell} {shape}", activation("tanh")
+    check = 0.5e-3 * shape.T + shape.operations(cell) / 20e9
+
+    def job(table: str, contenders: int, checks: float, run: Callable) -> Job:
+        seconds = contenders * settings.seconds * 1.2 + checks * check
+        return Job(f"{name} {say(f'bench.job_{table}')}", seconds, run)
+
+    here = settings, cell
     if "training" in settings.tables:
-        found += [
-            Job(f"{name} {phi}", 6, lambda p=phi: training(settings, cell, activation(p), shape))
-            for phi in (("tanh", "relu") if cell == "elman" else ("tanh",))
-        ]
+        for phi in (tanh, activation("relu")) if cell == "elman" else (tanh,):
+            yield job("training", 5, 3, partial(training, *here, phi, shape))
     if "activations" in settings.tables:
-        found.append(Job(name, len(OTHERS) + 2, lambda: activations(settings, cell, shape)))
-    if "inference" in settings.tables and cpu:
-        found.append(Job(name, 3, lambda: inference(settings, cell, shape)))
+        checks = len(OTHERS) * min(1, CHECKED_STEPS / shape.T)
+        yield job("activations", len(OTHERS) + 1, checks, partial(activations, *here, shape))
+    if "inference" in settings.tables and settings.device == "cpu":
+        yield job("inference", 3, 1, partial(inference, *here, shape))
     if "memory" in settings.tables:
-        found.append(Job(name, 1, lambda: memory(settings, cell, shape)))
-    return found
+        yield job("memory", 0, 2, partial(memory, *here, shape))
 
 
 @cache
@@ -167,15 +174,18 @@ def training(settings: Settings, cell: str, phi: Activation, shape: Shape) -> li
 
 
 def activations(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
-    """Other activations beside tanh, all in our own kernel."""
-    checked = []
+    """Other activations beside tanh, all in our own kernel, each checked over fewer steps."""
+    few, checked, steps = replace(shape, T=min(shape.T, CHECKED_STEPS)), [], []
     for phi in (activation("tanh"), *others()):
-        problem = settings.problem(cell, phi, shape)
-        ours = contenders.Training(problem, problem.layer())
-        checked.append(Checked("activations", problem, ours, {}))
+        probe, problem = (settings.problem(cell, phi, s) for s in (few, shape))
+        checked.append(Checked("activations", probe, contenders.Training(probe, probe.layer()), {}))
         _ = checked[-1].distances
-    tanh, *rest = settings.times(c.ours.step for c in checked)
-    return [c.figure("tanh", mine, tanh) for c, mine in zip(checked[1:], rest, strict=True)]
+        steps.append(contenders.Training(problem, problem.layer()).step)
+    tanh, *rest = settings.times(steps)
+    return [
+        replace(c.figure("tanh", mine, tanh), shape=shape)
+        for c, mine in zip(checked[1:], rest, strict=True)
+    ]
 
 
 def inference(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
