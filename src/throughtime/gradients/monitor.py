@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from throughtime.errors import ThroughtimeWarning, TraceError
+from throughtime.gradients import export
 from throughtime.gradients.advise import Finding, Training, advise
 from throughtime.gradients.loggers import Logger
 from throughtime.gradients.measure import (
@@ -22,12 +25,16 @@ from throughtime.gradients.measure import (
     Census,
     Signal,
     Split,
+    Underflow,
     budget,
     census,
     signal,
+    signal_to_noise,
     split,
+    underflow,
     update_ratio,
 )
+from throughtime.gradients.measured import looks, measured
 from throughtime.gradients.record.capture import Call, Capture, Chain
 from throughtime.gradients.record.layers import layer_count, recurrent_modules
 from throughtime.gradients.record.record import Record
@@ -42,6 +49,20 @@ class Layer:
     split: Split
     budget: Budget
     census: Census
+    noise: np.ndarray
+    underflow: Underflow
+
+    @classmethod
+    def of(cls, record: Record) -> Layer:
+        """Measures 1, 2, 3, 8 and of 12 what one record tells."""
+        return cls(
+            signal(record),
+            split(record),
+            budget(record),
+            census(record),
+            signal_to_noise(record),
+            underflow(record),
+        )
 
     def scalars(self) -> dict[str, float]:
         """The figures that loggers are given."""
@@ -58,6 +79,8 @@ class Layer:
             "share_latched": shares.get("latched", 0.0),
             "share_always_on": shares.get("always_on", 0.0),
             "share_flat": float(1 - self.census.on.mean()),
+            "signal_to_noise": _mean(self.noise),
+            "share_underflow": self.underflow.zero + self.underflow.subnormal,
         }
 
 
@@ -140,6 +163,7 @@ class Monitor(AbstractContextManager):
         self._weights = dict(_recurrent_weights(self._modules))
         self._loggers: list[Logger] = list(loggers) if isinstance(loggers, Iterable) else [loggers]
         self._scaler = scaler
+        self._model = type(model).__name__
         self._step, self._began = 0, time.perf_counter()
         self._capture: Capture | None = None
         self._handles: list[Any] = []
@@ -177,6 +201,47 @@ class Monitor(AbstractContextManager):
         """Time spent in the monitor over the time spent outside it since it began."""
         outside = time.perf_counter() - self._began - self.seconds
         return self.seconds / max(outside, 1e-9)
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        lag: int | None = None,
+        costly: bool = False,
+        compare: Sequence[str] | None = None,
+        title: str | None = None,
+        language: str | None = None,
+    ) -> Path:
+        """Write the page of the last look, with a slider over all that ``history`` holds.
+
+        Args:
+            path: of the file; written beside and moved into place.
+            lag: how many steps back the task needs the network to look.
+            costly: take the lag map and the Lyapunov spectrum too; the page says what is left out.
+            compare: activations to forecast the flow with; ``()`` for none.
+            title: what the page calls the model; its class by default.
+            language: ``"en"`` or ``"zh"`` to open in; by default the reader's browser decides.
+
+        Raises:
+            TraceError: nothing was looked at yet, or the folder is not there.
+
+        Example:
+            >>> monitor.to_html("training.html")  # doctest: +SKIP
+            PosixPath('training.html')
+        """
+        from throughtime.report.gradients.page import View, render
+
+        if not self.records:
+            raise TraceError("traces.monitor_empty")
+        view = View(
+            title=title if title is not None else self._model,
+            records=measured(self.records, costly=costly, compare=compare),
+            findings=self.findings(lag),
+            lag=lag,
+            history=looks(self.history),
+            overhead=self.overhead,
+        )
+        return export.write(path, render(view, language=language))
 
     def close(self) -> None:
         """Take everything out of model and optimiser, and close the loggers."""
@@ -226,9 +291,7 @@ class Monitor(AbstractContextManager):
         for seen in (*capture.calls, *capture.chains):
             _divide(seen, scale)
         self.records = records_of(capture, sequences=self.sequences)
-        layers = {
-            key: Layer(signal(r), split(r), budget(r), census(r)) for key, r in self.records.items()
-        }
+        layers = {key: Layer.of(record) for key, record in self.records.items()}
         updates = {name: update_ratio(self._before[name], w) for name, w in self._weights.items()}
         clips = {name: self._clip(name, w, scale) for name, w in self._weights.items()}
         sight = Sight(self._step, layers, updates, clips)

@@ -190,9 +190,6 @@ def _sentence(row: Row, several: bool, language: str) -> str:
     name = _name(row, several)
     if not real(flow["last"]) > 0 and not real(flow["first"]) > 0:
         return _say("why_sentence_none", language, arm=name)
-    phi = flow["activation"]
-    if flow["kind"] != "elman":
-        phi = _say("why_phi_gates", language, phi=phi)
     horizon, last = flow["horizon"], real(flow["last_steps"])
     reach = _say(
         "why_reaches_all" if flow["censored"] else "why_reaches",
@@ -203,12 +200,18 @@ def _sentence(row: Row, several: bool, language: str) -> str:
         "why_update" if last < flow["steps"] else "why_update_all",
         language, last=steps(last), steps=flow["steps"],
     )  # fmt: skip
+    factors = {part: factor(flow["split"][part]) for part in ("slope", "weights", "total")}
     return _say(
-        "why_sentence", language, arm=name, ratio=_ratio(flow), phi=phi,
-        slope=factor(flow["split"]["slope"]), weights=factor(flow["split"]["weights"]),
-        reach=reach, update=update,
+        "why_sentence" if flow["kind"] == "elman" else "why_sentence_gated",
+        language,
+        arm=name,
+        ratio=_ratio(flow),
+        phi=flow["activation"],
+        reach=reach,
+        update=update,
         units=_say("why_units", language, classes=_census_text(flow, language)),
-    ).strip()  # fmt: skip
+        **factors,
+    ).strip()
 
 
 _PARTS = {"horizon": "value", "low": "low", "high": "high"}

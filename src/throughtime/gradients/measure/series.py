@@ -54,7 +54,8 @@ def quantile(values: Array, q: float) -> Array:
     place = q * np.maximum((~np.isnan(values)).sum(-1) - 1, 0)
     low, high = (np.take_along_axis(ordered, f(place).astype(int)[:, None], -1)[:, 0]
                  for f in (np.floor, np.ceil))  # fmt: skip
-    return low + (place - np.floor(place)) * (high - low)
+    with np.errstate(invalid="ignore"):
+        return low + (place - np.floor(place)) * (high - low)
 
 
 def log(values: Array) -> Array:

@@ -193,8 +193,9 @@ class Plot:
         self.ticks(x_count, y_count, percent=percent)
         middle = (self.across.start + self.across.stop) / 2
         self.say(middle, self.up.start + 32, x_title, anchor="middle", fields=fields)
-        middle = (self.up.start + self.up.stop) / 2
-        self.say(14, middle, y_title, anchor="middle", turn=True, fields=fields)
+        if y_title:
+            middle = (self.up.start + self.up.stop) / 2
+            self.say(14, middle, y_title, anchor="middle", turn=True, fields=fields)
 
     def ticks(self, x_count: int = 8, y_count: int = 4, *, percent: bool = False) -> None:
         """Ticks and grid lines; none up the side for ``y_count`` 0."""

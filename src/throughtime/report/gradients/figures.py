@@ -29,7 +29,10 @@ def real(value: Any) -> float:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number in ``digits`` significant digits, with powers of ten where it is very small."""
+    """A number in ``digits`` significant digits, whole where it is larger than they show.
+
+    The script of the page has the same rules.
+    """
     value = real(value)
     if math.isnan(value):
         return NONE
@@ -39,8 +42,7 @@ def number(value: Any, digits: int = 3) -> str:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         text = f"{float(mantissa):g}·10{str(int(exponent)).translate(_RAISED)}"
     else:
-        text = f"{value:.{digits}g}"
-        text = f"{float(text):.0f}" if "e" in text else text
+        text = f"{value:.0f}" if abs(value) >= 10**digits else f"{float(f'{value:.{digits}g}'):g}"
     return text.replace("-", "−") if text != "-0" else "0"
 
 

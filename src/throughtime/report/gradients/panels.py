@@ -150,6 +150,8 @@ def split_said(m: Measured, language: str) -> str:
     if not np.isfinite(total):
         return say("traces.split_none", language)
     who = "slope" if slope < weights else "weights"
+    if m["kind"] != "elman":
+        who = "gated"
     return say(
         f"traces.split_said_{who}", language, phi=m["activation"], slope=factor(slope),
         weights=factor(weights), total=factor(total),
@@ -206,7 +208,7 @@ def barcode(m: Measured, language: str | None = None) -> Plot | None:
     on, classes = matrix(m["barcode"]["on"]), m["barcode"]["classes"]
     height = 66 + max(90, min(4 * len(classes), 240))
     plot = _timed(m, (0, len(classes)), height, language)
-    plot.axes("axis_time", "axis_units", y_count=0)
+    plot.axes("axis_time", "", y_count=0)
     plot.cells(on, "blue")
     for name in dict.fromkeys(classes):
         first, count = classes.index(name), classes.count(name)
@@ -514,7 +516,7 @@ def gate_sides(m: Measured, language: str | None = None) -> Plot | None:
     """Every unit's gates: share of steps shut against share of steps open."""
     if m["gates"] is None:
         return None
-    plot = Plot(SMALL, 240, (0, 1), (0, 1), language=language)
+    plot = Plot(SMALL, 240, (-0.04, 1.04), (-0.04, 1.04), language=language)
     plot.axes("axis_closed", "axis_open", percent=True, x_count=5)
     keys = []
     names = list(m["gates"]["open"])

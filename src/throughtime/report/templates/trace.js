@@ -21,7 +21,8 @@
       const raised = String(Number(exponent)).replace(/[-\d]/g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
       return `${Number(mantissa)}·10${raised}`.replace("-", "−");
     }
-    return String(Number(value.toPrecision(digits))).replace("-", "−");
+    const text = size >= 10 ** digits ? value.toFixed(0) : String(Number(value.toPrecision(digits)));
+    return text.replace("-", "−");
   }
   const percent = (share) => (share === null ? "–" : `${number(100 * share)}%`);
   const factor = (nats) => (nats === null ? "–" : `×${number(Math.exp(nats))}`);
@@ -89,17 +90,21 @@
         else path.setAttribute("d", (name === "share" ? barPath : linePath)(frame.time, frame[name], svg));
       }
     });
+    $("look-note").hidden = last;
     for (const svg of document.querySelectorAll("svg[data-training]")) cursor(svg, "training", data.looks[index]);
     showStep();
   }
 
-  // The series at the look that is shown: those of the trace, or the thinned ones of a frame.
-  function valuesAt(t) {
-    const { series, frames } = record();
+  // The look that is shown if it is not the last one, with its thinned series.
+  function earlier() {
     const index = look ? Number(look.value) : -1;
-    if (!look || index === data.looks.length - 1 || !frames[index])
-      return Object.fromEntries(Object.keys(series).map((name) => [name, series[name][t] ?? null]));
-    const frame = frames[index];
+    return look && index < data.looks.length - 1 ? record().frames[index] : undefined;
+  }
+  const sharesNow = () => earlier() ?? { time: record().series.share.map((_, t) => t), share: record().series.share };
+
+  function valuesAt(t) {
+    const { series } = record(), frame = earlier();
+    if (!frame) return Object.fromEntries(Object.keys(series).map((name) => [name, series[name][t] ?? null]));
     let near = 0;
     frame.time.forEach((x, i) => { if (Math.abs(x - t) < Math.abs(frame.time[near] - t)) near = i; });
     return Object.fromEntries(Object.keys(frame).map((name) => [name, frame[name][near] ?? null]));
@@ -127,7 +132,7 @@
   }
 
   function sums(t, at, say) {
-    const { kind, reverse, series } = record();
+    const { kind, reverse } = record(), { time, share } = sharesNow();
     const lines = [[say.sum_arrives, number(at.total, 4)], [say.sum_injected, number(at.injected, 4)]];
     const gain = at.gain === null || at.gain === undefined ? null : Math.exp(at.gain);
     if (gain === null) lines.push([say.sum_gain, say.arithmetic_none]);
@@ -136,8 +141,7 @@
     else lines.push([say.sum_gain, `ln q = ${number(at.gain, 4)}   q = ${number(gain, 4)}`]);
     if (gain !== null && kind !== "lstm" && at.total !== null)
       lines.push([say.sum_passed, `${number(at.total, 4)} × ${number(gain, 4)} = ${number(at.total * gain, 4)}`]);
-    const later = reverse ? series.share.slice(0, t + 1) : series.share.slice(t);
-    const whole = later.reduce((sum, v) => sum + (v ?? 0), 0);
+    const whole = share.reduce((sum, v, i) => sum + ((reverse ? time[i] <= t : time[i] >= t) ? v ?? 0 : 0), 0);
     const sign = reverse ? "≤" : "≥";
     lines.push([say.sum_share, `s = ${percent(at.share)}   Σ(t′ ${sign} ${t}) = ${percent(at.share === null ? null : whole)}`]);
     const place = articles[chosen].querySelector(".sums");

@@ -1,0 +1,418 @@
+"""The page of a trace in a real browser: offline, linked, by keyboard, in both languages."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import throughtime.nn as ours
+from throughtime import Activation
+from throughtime.gradients import Monitor, trace
+from throughtime.report.gradients.figures import number
+from throughtime.report.gradients.panels import PANELS
+
+B, H = 6, 8
+HOSTILE = "</script><img src=x onerror=alert(1)>{0}'\""
+
+
+class Model(nn.Module):
+    def __init__(self, rnn, name="rnn"):
+        super().__init__()
+        self.add_module(name, rnn)
+        self.name = name
+
+    def forward(self, x):
+        return getattr(self, self.name)(x)[0]
+
+
+def traced(rnn, T=24, loss=lambda y: y[-1].square().sum(), name="rnn"):
+    torch.manual_seed(5)
+    x = torch.randn(T, B, 3, dtype=next(rnn.parameters()).dtype)
+    return trace(Model(rnn, name), x, lambda m, x: loss(m(x)))
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens a page from disk with all requests blocked; fails on any request or any error."""
+
+    @contextmanager
+    def _open(write, *, width=1280, locale="en-GB", scheme="light", script=True, at=""):
+        path = write(tmp_path / "trace.html")
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            locale=locale,
+            color_scheme=scheme,
+            java_script_enabled=script,
+        )
+        asked: list[str] = []
+        wrong: list[str] = []
+        context.route(re.compile(r"^(?!file:)"), lambda route: route.abort())
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.goto(path.as_uri() + at)
+        if script:
+            page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+        yield page
+        beyond = [url for url in asked if not url.startswith(("data:", "blob:"))]
+        assert beyond == [path.as_uri()]
+        assert wrong == []
+        context.close()
+
+    return _open
+
+
+def shown(page) -> str:
+    """The text in view; ``inner_text`` and visibility take what is hidden in a drawing as seen."""
+    return page.evaluate(
+        """() => {
+          const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), texts = [];
+          while (walk.nextNode()) {
+            const parent = walk.currentNode.parentElement;
+            if (parent.getClientRects().length && !parent.closest("script, noscript"))
+              texts.push(walk.currentNode.data);
+          }
+          return texts.join(" ");
+        }"""
+    )
+
+
+def cursors(page) -> set[str]:
+    """Where the upright lines of all charts over time of the layer in view stand."""
+    return set(
+        page.locator(".layer.chosen svg[data-time] .cursor").evaluate_all(
+            "lines => lines.map(l => l.getAttribute('x1'))"
+        )
+    )
+
+
+def test_findings_stand_first_with_number_rule_place_and_change(opened):
+    found = traced(nn.RNN(3, H, nonlinearity="relu"), T=60)
+    with opened(lambda path: found.to_html(path, lag=50)) as page:
+        card = page.locator(".card").first
+        finding = found.findings(50)[0]
+        text = card.inner_text()
+        assert finding.cause == card.get_attribute("data-cause") == "vanishes"
+        for part in (finding.sentence("en"), finding.rule("en"), finding.suggestion("en"),
+                     "rnn.l0", number(finding.number), number(finding.reference)):  # fmt: skip
+            assert part in text
+        assert page.locator("main section").first.get_attribute("id") == "findings"
+        card.get_by_role("link").click()
+        assert page.evaluate("document.activeElement.id") == "r0-transport"
+
+
+def test_no_finding_is_an_answer(opened):
+    layer = ours.RNN(3, H, recurrent_init="orthogonal")
+    with opened(traced(layer, T=5).to_html) as page:
+        assert page.locator(".card").inner_text().startswith("No finding")
+        assert page.locator("[data-cause=none]").count() == 1
+
+
+def test_a_step_pointed_at_is_marked_in_every_chart_and_told(opened):
+    found = traced(nn.RNN(3, H, dtype=torch.float64))
+    with opened(found.to_html) as page:
+        assert page.locator("#step").input_value() == "23"
+        svg = page.locator("#r0-split svg")
+        svg.scroll_into_view_if_needed()
+        start, stop, low, high = map(float, svg.get_attribute("data-time").split()[:4])
+        box = svg.bounding_box()
+        x = (start + (9 - low) / (high - low) * (stop - start)) * box["width"] / 900
+        page.mouse.move(box["x"] + x, box["y"] + box["height"] / 2)
+        assert page.locator("#step").input_value() == "9"
+        assert len(cursors(page)) == 1
+        held = found.measured()["rnn.l0"]
+        readout = page.locator("#readout").inner_text()
+        assert number(held["signal"]["total"][9]) in readout
+        assert f"×{number(math.exp(held['split']['slope'][9]))}" in readout
+        page.locator(".layer.chosen .arithmetic summary").click()
+        sums = page.locator(".layer.chosen .sums").inner_text()
+        ln = [number(held["split"][part][9], 4) for part in ("slope", "weights", "total")]
+        assert "ln q = {} + ({}) = {}".format(*ln) in sums
+        later = 100 * sum(held["budget"]["share"][9:])
+        assert f"Σ(t′ ≥ 9) = {number(later)}%" in sums
+
+
+def test_the_arithmetic_is_what_comes_next(opened):
+    found = traced(nn.RNN(3, H, dtype=torch.float64))
+    total = found.measured()["rnn.l0"]["signal"]["total"]
+    with opened(found.to_html, at="#layer=rnn.l0&step=9") as page:
+        page.locator(".layer.chosen .arithmetic summary").click()
+        assert f"= {number(total[8], 4)}" in page.locator(".layer.chosen .sums").inner_text()
+
+
+def test_by_keyboard_alone(opened):
+    found = traced(nn.GRU(3, H, 2, bidirectional=True))
+    with opened(found.to_html) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.locator("#layer").focus()
+        page.keyboard.press("ArrowDown")
+        assert page.locator(".layer.chosen h3").inner_text().startswith("rnn.l0_reverse")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "step"
+        page.keyboard.press("Home")
+        page.keyboard.press("ArrowRight")
+        first = cursors(page)
+        assert page.locator("#step").input_value() == "1" and len(first) == 1
+        assert page.locator("#step").get_attribute("aria-valuetext").startswith("Time step 1: ")
+        page.locator(".layer.chosen .drawing.timed").first.focus()
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#step").input_value() == "2" and cursors(page) != first
+        page.keyboard.press("End")
+        assert page.locator("#step").input_value() == "23"
+
+
+def test_every_record_can_be_looked_at_and_its_place_is_in_the_address(opened):
+    found = traced(nn.LSTM(3, H, 2, bidirectional=True), loss=lambda y: y.square().sum())
+    with opened(found.to_html) as page:
+        options = page.locator("#layer option").all_inner_texts()
+        assert options == list(found.records)
+        for index in range(4):
+            page.locator("#layer").select_option(str(index))
+            assert page.locator(".layer:visible").count() == 1
+            for name in ("signal", "split", "paths", "budget", "barcode", "transport", "census",
+                         "gate_times", "usage_i", "usage_c", "forecast", "one_step"):  # fmt: skip
+                assert page.locator(f"#r{index}-{name} svg").is_visible(), name
+        assert page.url.endswith("#layer=rnn.l1_reverse&step=23")
+
+
+def test_both_languages_and_no_other(opened):
+    found = traced(nn.GRU(3, H))
+    with opened(lambda path: found.to_html(path, costly=True, title="m")) as page:
+        for summary in page.locator(".layer details summary").all():
+            summary.click()
+        english = shown(page)
+        assert page.title() == "Gradients through time: m"
+        assert set(re.findall(r"[\u4e00-\u9fff]+", english)) == {"中文"}
+        page.locator("#lang-zh").check(force=True)
+        chinese = shown(page)
+        assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+        assert page.title() == "沿时间的梯度：m"
+        for word in ("the ", "step", "units", "gradient", "never", "Left out", "share"):
+            assert word not in chinese, word
+        page.locator("#lang-en").check(force=True)
+        assert shown(page) == english
+
+
+@pytest.mark.parametrize(("locale", "lang"), [("zh-TW", "zh-Hans"), ("de-DE", "en")])
+def test_first_language_is_the_readers(opened, locale, lang):
+    with opened(traced(nn.RNN(3, 2), T=2).to_html, locale=locale) as page:
+        assert page.evaluate("document.documentElement.lang") == lang
+
+
+def test_light_and_dark(opened):
+    with opened(traced(nn.RNN(3, H)).to_html, scheme="dark") as page:
+
+        def paper():
+            return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+        def line():
+            return page.locator("#r0-signal [data-name=total]").evaluate(
+                "path => getComputedStyle(path).stroke"
+            )
+
+        assert (paper(), line()) == ("rgb(21, 23, 26)", "rgb(86, 180, 233)")
+        page.locator("#theme-light").check(force=True)
+        assert (paper(), line()) == ("rgb(253, 253, 251)", "rgb(0, 114, 178)")
+
+
+@pytest.mark.parametrize("width", [320, 390, 800])
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_narrow_screens_scroll_only_inside_charts_and_tables(opened, width, locale):
+    found = traced(nn.LSTM(3, H))
+    with opened(lambda path: found.to_html(path, lag=20), width=width, locale=locale) as page:
+        for summary in page.locator("details summary").all():
+            summary.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = page.locator(".drawing.timed")
+        if width < 700:
+            boxes.first.evaluate("box => { box.scrollLeft = 60 }")
+            page.wait_for_timeout(100)
+            ends = boxes.evaluate_all("all => all.map(box => box.scrollLeft)")
+            assert set(ends) == {60}
+
+
+def test_without_script_everything_is_there(opened):
+    found = traced(nn.GRU(3, H, 2))
+    with opened(found.to_html, script=False) as page:
+        assert page.locator(".layer:visible").count() == 2
+        assert page.locator("#r1-signal svg").is_visible()
+        assert "JavaScript" in page.locator("noscript").inner_text()
+        assert not page.locator(".controls").is_visible()
+        page.locator("#r0 [data-table=table_steps] summary").click()
+        assert page.locator("#r0 [data-table=table_steps] tbody tr").count() == 24
+
+
+def test_tables_hold_the_measures(opened):
+    found = traced(nn.RNN(3, H))
+    held = found.measured()["rnn.l0"]
+    with opened(found.to_html) as page:
+        page.locator("[data-table=table_steps] summary").click()
+        cells = page.locator("[data-table=table_steps] tbody tr").evaluate_all(
+            "rows => rows.map(r => [...r.cells].map(c => c.innerText))"
+        )
+        assert [c[1] for c in cells] == [number(v) for v in held["signal"]["total"]]
+        assert [c[5] for c in cells] == [number(v) for v in held["signal"]["injected"]]
+        page.locator("[data-table=table_units] summary").click()
+        assert page.locator("[data-table=table_units] tbody tr").count() == H
+
+
+def test_exactness_cost_and_what_is_left_out_are_told(opened):
+    found = traced(nn.RNN(3, H))
+    with opened(found.to_html) as page:
+        notes = page.locator(".notes").inner_text()
+        assert f"by at most {number(max(found.check.values()), 2)} of its largest" in notes
+        assert number(found.seconds) in notes and number(found.step_seconds) in notes
+        assert "Left out to save time: the lag map, the Lyapunov spectrum." in notes
+        assert page.locator("#r0-lyapunov svg").count() == 0
+        assert "costly=True" in page.locator("#r0-lyapunov").inner_text()
+    with opened(lambda path: found.to_html(path, costly=True)) as page:
+        assert "Nothing is left out." in page.locator(".notes").inner_text()
+        assert page.locator("#r0-lyapunov svg, #r0-lag_map svg").count() == 2
+
+
+def test_hostile_names_are_text(opened):
+    layer = ours.RNN(3, H, nonlinearity=Activation("<i>&'", "tanh(x)"))
+    found = traced(layer, name="<b>x&amp;", T=40)
+    with opened(lambda path: found.to_html(path, title=HOSTILE, lag=40)) as page:
+        assert page.title() == f"Gradients through time: {HOSTILE}"
+        assert page.locator("#layer option").inner_text() == "<b>x&amp;.l0"
+        assert page.locator("img").count() == 0
+        assert page.locator("#layers :is(h3, p, option, svg) :is(b, i)").count() == 6  # readout
+        assert "<i>&'" in shown(page)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize(
+    "loss",
+    {
+        "zero": lambda y: 0 * y.sum(),
+        "no number": lambda y: math.nan * y.sum(),
+        "infinite": lambda y: math.inf * y[-1].sum(),
+        "tiny": lambda y: 1e-38 * y[-1].sum(),
+    }.values(),
+)
+@pytest.mark.parametrize("T", [1, 7])
+def test_nothing_no_number_and_one_step(opened, kind, loss, T):
+    found = traced(kind(3, H), T=T, loss=loss)
+    with opened(lambda path: found.to_html(path, costly=True)) as page:
+        text = shown(page)
+        for sign in ("NaN", "nan", "None", "undefined", "null", "inf", "Infinity"):
+            assert sign not in re.findall(r"\b\w+\b", text), sign
+        markup = page.content().partition('<script type="application/json"')[0]
+        assert not re.search(r'(d|x|y)="[^"]*(nan|inf|NaN)', markup)
+
+
+def test_very_long_sequences(opened):
+    found = traced(nn.RNN(3, 4), T=5000)
+    path_of = {}
+
+    def write(path):
+        path_of["page"] = found.to_html(path, compare=())
+        return path_of["page"]
+
+    with opened(write) as page:
+        assert path_of["page"].stat().st_size < 3_000_000
+        page.locator("#step").evaluate(
+            "s => { s.value = 4998; s.dispatchEvent(new Event('input')) }"
+        )
+        total = found.measured(compare=())["rnn.l0"]["signal"]["total"]
+        assert number(total[4998]) in page.locator("#readout").inner_text()
+        page.locator("[data-table=table_steps] summary").click()
+        assert page.locator("[data-table=table_steps] tbody tr").count() == 200
+        with page.expect_download() as caught:
+            page.locator("[data-csv]").click()
+        lines = Path(caught.value.path()).read_text(encoding="utf-8").splitlines()
+        assert len(lines) == 5001
+        row = dict(zip(lines[0].split(","), lines[4999].split(","), strict=True))
+        assert float(row["total"]) == pytest.approx(total[4998], rel=1e-5)
+
+
+def test_a_picture_is_saved_as_it_is_seen(opened):
+    with opened(traced(nn.RNN(3, H)).to_html, scheme="dark", locale="zh-CN") as page:
+        with page.expect_download() as caught:
+            page.locator("#r0-signal .save").click()
+        assert caught.value.suggested_filename == "signal.svg"
+        picture = Path(caught.value.path()).read_text(encoding="utf-8")
+        root = ET.fromstring(picture)
+        assert "var(" not in picture and "light-dark(" not in picture
+        texts = "".join(root.itertext())
+        assert "时间步" in texts and "time step" not in texts
+
+
+def train(kind, steps=40, every=4, T=12, nan=False):
+    torch.manual_seed(2)
+    model = nn.Sequential(kind(3, H))
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    with Monitor(model, optimiser, every=every) as monitor:
+        for step in range(steps):
+            optimiser.zero_grad()
+            loss = model(torch.randn(T, B, 3))[0][-1].square().sum()
+            (loss * (math.nan if nan and step > 10 else 1)).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+            optimiser.step()
+        yield monitor
+
+
+def test_a_training_run_can_be_scrubbed(opened):
+    for monitor in train(nn.RNN):
+        history = list(monitor.history)
+        with opened(monitor.to_html) as page:
+            assert page.locator("#look").get_attribute("max") == str(len(history) - 1)
+            signal = page.locator("#r0-signal [data-name=total]")
+            last = signal.get_attribute("d")
+            page.locator("#look").focus()
+            page.keyboard.press("Home")
+            assert page.locator("#look-value").inner_text() == "step 0"
+            assert page.locator("#look-note").is_visible()
+            assert signal.get_attribute("d") != last
+            total = history[0].layers["0.l0"].signal.total[-1]
+            assert number(float(total)) in page.locator("#readout").inner_text()
+            marks = page.locator("#training .cursor")
+            assert marks.count() == page.locator("#training svg").count() == 3
+            page.keyboard.press("End")
+            assert signal.get_attribute("d") == last
+            assert not page.locator("#look-note").is_visible()
+            page.locator("#training summary").click()
+            rows = page.locator("#training tbody tr")
+            assert rows.count() == len(history)
+            assert rows.first.locator("td").nth(1).inner_text() == number(
+                history[0].updates["0.weight_hh_l0"]
+            )
+            assert "the monitor took" in page.locator(".notes").inner_text()
+
+
+def test_a_run_that_broke_can_still_be_looked_at(opened):
+    for monitor in train(nn.LSTM, nan=True):
+        with opened(monitor.to_html) as page:
+            assert page.locator(".card").count() >= 1
+            page.locator("#look").focus()
+            page.keyboard.press("Home")
+            assert "NaN" not in shown(page)
+
+
+def test_every_panel_has_a_heading_and_a_key_in_the_catalogue():
+    from throughtime.language import entries
+
+    names = entries("traces")
+    for name in PANELS:
+        assert f"head_{name}" in names and f"key_{name}" in names
+    for place in ("h", "r", "z", "n", "i", "f", "g", "o", "c"):
+        assert f"head_usage_{place}" in names
+
+
+def test_the_data_in_the_page_cannot_end_its_element(tmp_path):
+    found = traced(nn.RNN(3, H), name="</script>")
+    text = found.to_html(tmp_path / "t.html").read_text(encoding="utf-8")
+    data = text.partition('id="data">')[2].partition("</script>")[0]
+    assert json.loads(data)["records"][0]["key"] == "</script>.l0"
