@@ -9,6 +9,7 @@ from torch import Tensor
 
 from throughtime import cells
 from throughtime.cells.clock import without_padding
+from throughtime.kernels import engine as engines
 from throughtime.kernels import ops, tap
 from throughtime.kernels.cpu import run
 from throughtime.kernels.cpu.pointwise import SHAPES, Cell
@@ -40,7 +41,7 @@ class Recurrence(torch.autograd.Function):
         theta: Tensor | None,
     ) -> tuple[Tensor, ...]:
         """y, h_n and, where there is one, c_n; ``cell`` is a key where a graph is traced."""
-        forward: Any = ops.forward if isinstance(cell, str) else run.forward
+        forward: Any = ops.forward if isinstance(cell, str) else engines.engine(x).forward  # pyright: ignore
         y, h_n, c_n, saved = forward(
             cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, theta, lengths, reverse, True
         )
@@ -69,7 +70,8 @@ class Recurrence(torch.autograd.Function):
         if traced:
             found = ops.backward(*arguments)
         else:
-            found = run.backward(*arguments, tap=ctx.tap is not None)
+            here: Any = engines.engine(x)
+            found = here.backward(*arguments, tap=ctx.tap is not None)
             if ctx.tap is not None:
                 ctx.tap(_recorded(ctx.cell, theta, found["delta"], saved, y, lengths))
         shape = SHAPES[ctx.name]

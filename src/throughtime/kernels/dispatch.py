@@ -13,9 +13,9 @@ from torch import Tensor
 
 from throughtime.activations import BoundActivation
 from throughtime.activations.emit.program import NotEmittable
+from throughtime.kernels import engine as engines
 from throughtime.kernels import ops, registry
 from throughtime.kernels.autograd import Recurrence, transformed
-from throughtime.kernels.cpu import run
 from throughtime.kernels.cpu.pointwise import SHAPES, Cell
 from throughtime.kernels.registry import Activations, Names, Pointwise
 from throughtime.language import say
@@ -27,7 +27,7 @@ _log = logging.getLogger("throughtime.kernels")
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 _told: set[str] = set()
-_checked: dict[tuple[Cell, torch.dtype], str] = {}
+_checked: dict[tuple[Cell, torch.dtype, str], str] = {}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Backend:
     """How a call runs.
 
     Attributes:
-        name: ``"cpu"`` for the compiled kernel, ``"reference"`` for :mod:`throughtime.cells`.
+        name: ``"cpu"`` or ``"cuda"`` for the kernels there, ``"reference"`` for
+            :mod:`throughtime.cells`.
         reason: why not the kernel, as a sentence; empty where it is the kernel.
     """
 
@@ -73,7 +74,10 @@ def backend(
     x, h0, *rest = _at_work(tensors)
     rest = rest if SHAPES[name].has_cell else [None, *rest]
     reason = _why_not(name, places, (x, h0, *rest), leak, w_hr, lengths)
-    return Backend("cpu") if reason is None else Backend("reference", say(reason[0], **reason[1]))
+    if reason is not None:
+        return Backend("reference", say(reason[0], **reason[1]))
+    here: Any = engines.engine(x)
+    return Backend(here.name)
 
 
 def recur(
@@ -104,17 +108,25 @@ def recur(
         _tell(name, reason)
         return reference()
     if given is not tensors:
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast("cuda" if given[0].is_cuda else "cpu", enabled=False):  # pyright: ignore
             return _kernel(name, places, given, leak, lengths, reverse)
     return _kernel(name, places, given, leak, lengths, reverse)
 
 
 def _at_work(tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """The tensors in the format they are computed in: under autocast, float32 for all narrower."""
-    if not torch.is_autocast_enabled("cpu"):
+    """The tensors in the format they are computed in under autocast.
+
+    On a GPU that of autocast, as in ``torch.nn``; on a CPU float32 for all narrower.
+    """
+    x = tensors[0]
+    assert x is not None
+    on_gpu = x.is_cuda
+    if not torch.is_autocast_enabled("cuda" if on_gpu else "cpu"):
         return tensors
-    narrow = (torch.bfloat16, torch.float16)
-    return tuple(t.float() if t is not None and t.dtype in narrow else t for t in tensors)
+    narrow, wanted = (torch.bfloat16, torch.float16), torch.float32
+    if on_gpu:
+        narrow, wanted = (*narrow, torch.float32), torch.get_autocast_dtype("cuda")
+    return tuple(t.to(wanted) if t is not None and t.dtype in narrow else t for t in tensors)
 
 
 def _kernel(
@@ -139,7 +151,7 @@ def _kernel(
     with_theta = (*tensors, theta)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in with_theta):
         return Recurrence.apply(name, cell, reverse, lengths, *with_theta)
-    forward: Any = ops.forward if isinstance(cell, str) else run.forward
+    forward: Any = ops.forward if isinstance(cell, str) else engines.engine(x).forward  # pyright: ignore
     y, h_n, c_n, _ = forward(cell, *with_theta, lengths, reverse, False)
     return (y, h_n, c_n) if SHAPES[name].has_cell else (y, h_n)
 
@@ -187,14 +199,18 @@ def _why_not(
         return "kernels.projection", {}
     x = tensors[0]
     assert x is not None
-    if x.dtype not in run.NAMES:
+    here = engines.engine(x)
+    if here is None:
+        return "kernels.no_triton" if x.is_cuda else "kernels.device", {"device": str(x.device)}
+    if x.dtype not in here.formats:
         return "kernels.dtype", {"dtype": str(x.dtype)}
+    device = x.get_device()
     for t in tensors:
         if t is not None:
             if t.dtype is not x.dtype:
                 return "kernels.mixed", {"dtypes": f"{x.dtype}, {t.dtype}"}
-            if not t.is_cpu:
-                return "kernels.device", {"device": str(t.device)}
+            if t.get_device() != device:
+                return "kernels.devices", {"devices": f"{x.device}, {t.device}"}
     if not _fit(name, places, tensors, lengths):
         return "kernels.shapes", {}
     if torch.compiler.is_compiling():
@@ -202,17 +218,17 @@ def _why_not(
     if transformed(*tensors):
         return "kernels.transform", {}
     cell = registry.cell(name, *found, leak)
-    unwritten = _checked.get((cell, x.dtype))
+    unwritten = _checked.get((cell, x.dtype, here.name))
     if unwritten is None:
-        unwritten = _checked[cell, x.dtype] = _compile(cell, x.dtype)
+        unwritten = _checked[cell, x.dtype, here.name] = _compile(here, cell, x.dtype)
     return ("kernels.no_vector_form", {"function": unwritten}) if unwritten else None
 
 
-def _compile(cell: Cell, dtype: torch.dtype) -> str:
+def _compile(here: engines.Engine, cell: Cell, dtype: torch.dtype) -> str:
     """Compile the cell, or name the function that keeps it from being compiled."""
     _log.info(say("kernels.compiling", cell=cell.name, dtype=str(dtype)))
     try:
-        run.compiled(cell, dtype)
+        here.compiled(cell, dtype)
     except NotEmittable as missing:
         return str(missing)
     return ""
@@ -229,6 +245,7 @@ def _fit(
     assert x is not None and h0 is not None and w_ih is not None and w_hh is not None
     if x.dim() != 3 or w_hh.dim() != 2 or not w_hh.shape[1] or not x.shape[2]:
         return False
+    device = x.get_device()
     _, B, I = x.shape
     H = w_hh.shape[1]
     rows = SHAPES[name].gates * H
@@ -241,10 +258,12 @@ def _fit(
         and (b_hh is None or b_hh.shape == (rows,))
         and (
             lengths is None
-            or (lengths.is_cpu and lengths.shape == (B,) and lengths.dtype in _WHOLE)
+            or (
+                lengths.get_device() == device and lengths.shape == (B,) and lengths.dtype in _WHOLE
+            )
         )
         and all(
-            value.shape in ((), (1,), (H,)) and value.is_cpu
+            value.shape in ((), (1,), (H,)) and value.get_device() == device
             for place in places
             if isinstance(place, BoundActivation)
             for value in place.theta.values()

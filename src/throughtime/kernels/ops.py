@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from throughtime.kernels import engine as engines
 from throughtime.kernels.cpu import run
 from throughtime.kernels.registry import cell_of
 
@@ -25,7 +28,8 @@ GRADIENTS = ("dx", "dh0", "dc0", "dw_ih", "dw_hh", "db", "dtheta")
 
 def _forward(x, h0, c0, w_ih, w_hh, b_ih, b_hh, theta, lengths, cell, reverse, save):
     states, weights = (x, h0, c0), (w_ih, w_hh, b_ih, b_hh)
-    return run.forward(cell_of(cell), *states, *weights, theta, lengths, reverse, save)
+    here: Any = engines.engine(x)
+    return here.forward(cell_of(cell), *states, *weights, theta, lengths, reverse, save)
 
 
 def _forward_shapes(x, h0, c0, w_ih, w_hh, b_ih, b_hh, theta, lengths, cell, reverse, save):
@@ -40,7 +44,8 @@ def _forward_shapes(x, h0, c0, w_ih, w_hh, b_ih, b_hh, theta, lengths, cell, rev
 def _backward(
     dy, dh_n, dc_n, x, h0, c0, w_ih, w_hh, theta, y, saved, lengths, cell, reverse, wanted
 ):
-    found = run.backward(
+    here: Any = engines.engine(x)
+    found = here.backward(
         cell_of(cell), dy, dh_n, dc_n, x, h0, c0, w_ih, w_hh, theta, y, saved, lengths, reverse,
         run.Wanted(*wanted),
     )  # fmt: skip
@@ -64,20 +69,21 @@ def _backward_shapes(
     return tuple(x.new_empty(shapes[name]) for name in GRADIENTS)
 
 
-_LIBRARY.impl("recurrence", _forward, "CPU")
-_LIBRARY.impl("recurrence_backward", _backward, "CPU")
+for _device in ("CPU", "CUDA"):
+    _LIBRARY.impl("recurrence", _forward, _device)
+    _LIBRARY.impl("recurrence_backward", _backward, _device)
 torch.library.register_fake("throughtime::recurrence", _forward_shapes, lib=_LIBRARY)
 torch.library.register_fake("throughtime::recurrence_backward", _backward_shapes, lib=_LIBRARY)
 
 
 def forward(key: str, *arguments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """:func:`throughtime.kernels.cpu.run.forward` as an operator."""
+    """:attr:`.engine.Engine.forward` as an operator."""
     *tensors, reverse, save = arguments
     return torch.ops.throughtime.recurrence(*tensors, key, reverse, save)
 
 
 def backward(key: str, *arguments) -> dict[str, Tensor]:
-    """:func:`throughtime.kernels.cpu.run.backward` as an operator."""
+    """:attr:`.engine.Engine.backward` as an operator."""
     *tensors, reverse, wanted = arguments
     flags = [wanted.x, wanted.w_ih, wanted.w_hh, wanted.bias]
     found = torch.ops.throughtime.recurrence_backward(*tensors, key, reverse, flags)

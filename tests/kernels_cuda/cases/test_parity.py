@@ -33,10 +33,11 @@ def either_plan(request, monkeypatch):
     """Each plan, whatever the shape; pieces are short, so that a call takes several."""
     choose = plan.plan
 
-    def chosen(name, H, dtype):
-        usual = choose(name, H, dtype)
-        units = max(16, usual.units) if request.param == "persistent" else 4
-        return replace(usual, persistent=request.param == "persistent", units=units)
+    def chosen(name, B, H, dtype):
+        usual = choose(name, B, H, dtype)
+        if request.param == "persistent":
+            return replace(usual, rows=4)
+        return replace(usual, persistent=False, rows=2, units=4)
 
     monkeypatch.setattr(plan, "plan", chosen)
     monkeypatch.setattr(stepwise, "PIECE", 3)
@@ -219,5 +220,5 @@ def test_pieces_that_are_kept_forget_the_call_before(either_plan):
 def test_small_cells_stay_on_the_chip_and_large_ones_do_not():
     for name in GATES:
         for dtype in (torch.float32, torch.float64, torch.bfloat16):
-            kinds = [plan.plan(name, H, dtype).persistent for H in (1, 16, 1024)]
+            kinds = [plan.plan(name, 32, H, dtype).persistent for H in (1, 16, 1024)]
             assert kinds == [True, True, False]

@@ -3,6 +3,7 @@
 A program owns a tile of batch rows and all their units, so it needs no other program at any step.
 Sums, (T, B, blocks, H), hold the projected input; going forward each becomes the preactivation
 and stays for the way back. Sequences that are over keep their state and are not written to.
+Forward kernels take the weights turned, (G, from, to), backward kernels as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from throughtime.kernels.cuda.units import place
 
 @triton.jit
 def _product(a, w, total, PRECISION: tl.constexpr, WIDEN: tl.constexpr):
-    """total + a w; WIDEN where Triton's interpreter cannot multiply bfloat16."""
+    """The total and a w; WIDEN where Triton's interpreter cannot multiply bfloat16."""
     a = a.to(w.dtype)
     if WIDEN:
         a, w = a.to(tl.float32), w.to(tl.float32)
@@ -24,12 +25,11 @@ def _product(a, w, total, PRECISION: tl.constexpr, WIDEN: tl.constexpr):
 
 
 @triton.jit
-def _weights(w, gate: tl.constexpr, H, UNITS: tl.constexpr, TURNED: tl.constexpr):
-    """W of a gate, (to, from), or turned, (from, to), for products with rows of states."""
+def _weights(w, gate: tl.constexpr, H, UNITS: tl.constexpr):
+    """The matrix of a gate of (G, H, H)."""
     i, j = tl.arange(0, UNITS)[:, None], tl.arange(0, UNITS)[None, :]
     inside = (i < H) & (j < H)
-    at = j * H + i if TURNED else i * H + j
-    return tl.load(w + gate * H * H + at, mask=inside, other=0.0)
+    return tl.load(w + gate * H * H + i * H + j, mask=inside, other=0.0)
 
 
 @triton.jit
@@ -48,12 +48,13 @@ def elman_forward(
     REVERSE: tl.constexpr, RAGGED: tl.constexpr, ACC: tl.constexpr,
     PRECISION: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
+    """Elman going forward."""
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)
     real, inside = rows < B, columns < H
     tile = real[:, None] & inside[None, :]
     length = _length(lengths, rows, real, T, RAGGED)
     here = place(0, rows, columns, B, H, 1, 0)
-    w_0 = _weights(w, 0, H, UNITS, True)
+    w_0 = _weights(w, 0, H, UNITS)
     h = tl.load(h0 + here, mask=tile, other=0.0).to(ACC)
     for step in range(T):
         t = T - 1 - step if REVERSE else step
@@ -78,13 +79,14 @@ def gru_forward(
     REVERSE: tl.constexpr, RAGGED: tl.constexpr, ACC: tl.constexpr,
     PRECISION: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
+    """GRU going forward."""
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)
     real, inside = rows < B, columns < H
     tile = real[:, None] & inside[None, :]
     length = _length(lengths, rows, real, T, RAGGED)
     here = place(0, rows, columns, B, H, 1, 0)
-    w_0, w_1 = _weights(w, 0, H, UNITS, True), _weights(w, 1, H, UNITS, True)
-    w_2 = _weights(w, 2, H, UNITS, True)
+    w_0, w_1 = _weights(w, 0, H, UNITS), _weights(w, 1, H, UNITS)
+    w_2 = _weights(w, 2, H, UNITS)
     b = tl.load(bias + columns, mask=inside, other=0.0).to(ACC)[None, :]
     h = tl.load(h0 + here, mask=tile, other=0.0).to(ACC)
     for step in range(T):
@@ -117,13 +119,14 @@ def lstm_forward(
     REVERSE: tl.constexpr, RAGGED: tl.constexpr, ACC: tl.constexpr,
     PRECISION: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
+    """LSTM going forward."""
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)
     real, inside = rows < B, columns < H
     tile = real[:, None] & inside[None, :]
     length = _length(lengths, rows, real, T, RAGGED)
     here = place(0, rows, columns, B, H, 1, 0)
-    w_0, w_1 = _weights(w, 0, H, UNITS, True), _weights(w, 1, H, UNITS, True)
-    w_2, w_3 = _weights(w, 2, H, UNITS, True), _weights(w, 3, H, UNITS, True)
+    w_0, w_1 = _weights(w, 0, H, UNITS), _weights(w, 1, H, UNITS)
+    w_2, w_3 = _weights(w, 2, H, UNITS), _weights(w, 3, H, UNITS)
     h = tl.load(h0 + here, mask=tile, other=0.0).to(ACC)
     c = tl.load(c0 + here, mask=tile, other=0.0).to(ACC)
     for step in range(T):
@@ -176,13 +179,14 @@ def elman_backward(
     REVERSE: tl.constexpr, RAGGED: tl.constexpr, ACC: tl.constexpr,
     PRECISION: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
+    """Elman going back."""
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)
     real, inside = rows < B, columns < H
     tile = real[:, None] & inside[None, :]
     length = _length(lengths, rows, real, T, RAGGED)
     here = place(0, rows, columns, B, H, 1, 0)
     mine = dtheta + tl.program_id(0) * P * H
-    w_0 = _weights(w, 0, H, UNITS, False)
+    w_0 = _weights(w, 0, H, UNITS)
     g = tl.load(dh_n + here, mask=tile, other=0.0).to(ACC)
     for step in range(T):
         t = step if REVERSE else T - 1 - step
@@ -209,6 +213,7 @@ def gru_backward(
     REVERSE: tl.constexpr, RAGGED: tl.constexpr, ACC: tl.constexpr,
     PRECISION: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
+    """GRU going back."""
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)
     real, inside = rows < B, columns < H
     tile = real[:, None] & inside[None, :]
@@ -216,8 +221,8 @@ def gru_backward(
     start = length - 1 if REVERSE else tl.zeros_like(length)
     here = place(0, rows, columns, B, H, 1, 0)
     mine = dtheta + tl.program_id(0) * P * H
-    w_0, w_1 = _weights(w, 0, H, UNITS, False), _weights(w, 1, H, UNITS, False)
-    w_2 = _weights(w, 2, H, UNITS, False)
+    w_0, w_1 = _weights(w, 0, H, UNITS), _weights(w, 1, H, UNITS)
+    w_2 = _weights(w, 2, H, UNITS)
     g = tl.load(dh_n + here, mask=tile, other=0.0).to(ACC)
     for step in range(T):
         t = step if REVERSE else T - 1 - step
@@ -259,6 +264,7 @@ def lstm_backward(
     REVERSE: tl.constexpr, RAGGED: tl.constexpr, ACC: tl.constexpr,
     PRECISION: tl.constexpr, WIDEN: tl.constexpr,
 ):  # fmt: skip
+    """LSTM going back."""
     rows, columns = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, UNITS)
     real, inside = rows < B, columns < H
     tile = real[:, None] & inside[None, :]
@@ -266,8 +272,8 @@ def lstm_backward(
     start = length - 1 if REVERSE else tl.zeros_like(length)
     here = place(0, rows, columns, B, H, 1, 0)
     mine = dtheta + tl.program_id(0) * P * H
-    w_0, w_1 = _weights(w, 0, H, UNITS, False), _weights(w, 1, H, UNITS, False)
-    w_2, w_3 = _weights(w, 2, H, UNITS, False), _weights(w, 3, H, UNITS, False)
+    w_0, w_1 = _weights(w, 0, H, UNITS), _weights(w, 1, H, UNITS)
+    w_2, w_3 = _weights(w, 2, H, UNITS), _weights(w, 3, H, UNITS)
     g_h = tl.load(dh_n + here, mask=tile, other=0.0).to(ACC)
     g_c = tl.load(dc_n + here, mask=tile, other=0.0).to(ACC)
     for step in range(T):

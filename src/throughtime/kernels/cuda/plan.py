@@ -13,13 +13,16 @@ import triton.language as tl
 from throughtime.activations.emit.triton import Functions, emit
 from throughtime.kernels.cpu.pointwise import Cell
 
-# units up to which the weights of all gates stay on the chip
+# units up to which the weights of all gates stay on the chip, by bytes of a number
 _MOST_UNITS = {
-    "elman": {4: 128, 2: 256, 8: 64},
-    "gru": {4: 64, 2: 128, 8: 32},
-    "lstm": {4: 64, 2: 128, 8: 32},
+    "elman": {2: 256, 4: 128, 8: 64},
+    "gru": {2: 128, 4: 64, 8: 32},
+    "lstm": {2: 128, 4: 64, 8: 32},
 }
-ROWS = 16
+# rows of a tile on tensor cores; and without, where more would spill registers
+_TENSOR_ROWS, _MOST_ROWS = 16, 2
+# multiprocessors of an H100, counted where no GPU is at hand
+_PROCESSORS = 132
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,36 @@ class Plan:
     warps: int
 
 
-def plan(name: str, H: int, dtype: torch.dtype) -> Plan:
-    """The plan for a cell of ``H`` units.
+def plan(name: str, B: int, H: int, dtype: torch.dtype) -> Plan:
+    """The plan for a cell of ``H`` units on ``B`` rows.
 
-    As long as the weights of a tile fit into the registers and shared memory of one multiprocessor
-    (:data:`_MOST_UNITS`, from what the compiler reports for an H100: no register is spilled), the
-    time loop is one kernel and costs no launches. Beyond, each step is a product by cuBLAS, which
+    As long as the weights of all gates fit into the shared memory and registers of one
+    multiprocessor (:data:`_MOST_UNITS`, from what the compiler reports for an H100), the time
+    loop is one kernel and costs no launches. Beyond, each step is a product by cuBLAS, which
     spreads the weights over the whole GPU, and one kernel for all the rest.
 
+    Tensor cores multiply 16 rows at a time, so a tile has those; without them the fewer rows a
+    tile has the sooner a step is done, and several tiles run on one multiprocessor.
+
     Example:
-        >>> plan("elman", 100, torch.float32).persistent, plan("lstm", 512, torch.float32).persistent
-        (True, False)
+        >>> [plan("elman", 64, H, torch.float32).persistent for H in (100, 512)]
+        [True, False]
     """
     units = max(16, triton.next_power_of_2(H))
     if units > _MOST_UNITS[name][dtype.itemsize]:
         return Plan(False, 4, min(units, 256), 4)
-    return Plan(True, ROWS, units, 8 if units > 32 else 4)
+    warps = 8 if units > 32 else 4
+    if dtype.itemsize == 2 or products(dtype)["PRECISION"] == "tf32":
+        return Plan(True, _TENSOR_ROWS, units, warps)
+    rows = triton.next_power_of_2(triton.cdiv(max(B, 1), _processors()))
+    return Plan(True, min(rows, _MOST_ROWS), units, warps)
+
+
+@cache
+def _processors() -> int:
+    if not torch.cuda.is_available():
+        return _PROCESSORS
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).multi_processor_count
 
 
 @cache

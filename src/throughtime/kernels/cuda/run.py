@@ -4,7 +4,6 @@ The input projection is one product before the time loop, the gradients of the w
 input are one deep product each after it; only what depends on the step before is in the loop.
 """
 
-# ruff: noqa: E741 (I is the number of inputs)
 from __future__ import annotations
 
 import torch
@@ -44,22 +43,23 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Y (T, B, H), h_n (B, H), c_n (B, H) or empty, and what is kept for the way back or empty."""
     with torch.autocast(x.device.type, enabled=False), _on(x):
-        (T, B, I), H, shape = x.shape, w_hh.shape[1], cell.shape
+        (T, B, _), H, shape = x.shape, w_hh.shape[1], cell.shape
         h0, w_hh = h0.contiguous(), w_hh.contiguous()
         c0 = None if c0 is None else c0.contiguous()
         theta = None if theta is None else theta.contiguous()
         lengths = _lengths(lengths, x)
         sums = x.new_empty(T, B, shape.saved if save else shape.gates, H)
         bias, bias_h = _biases(cell, x, b_ih, b_hh, H)
-        into = sums.view(T * B, -1)[:, : shape.gates * H]
-        torch.addmm(bias, x.reshape(T * B, I), w_ih.t(), out=into)
+        into = _rows(sums)[:, : shape.gates * H]
+        torch.addmm(bias, x.flatten(0, 1), w_ih.t(), out=into)
         y = x.new_empty(T, B, H)
-        chosen = plan.plan(cell.name, H, x.dtype)
+        chosen = plan.plan(cell.name, B, H, x.dtype)
         if chosen.persistent:
             h_n, c_n = x.new_empty(B, H), x.new_empty((B, H) if shape.has_cell else 0)
+            turned = w_hh.view(-1, H, H).transpose(1, 2).contiguous()
             if B:
                 persistent.FORWARD[cell.name][(triton.cdiv(B, chosen.rows),)](
-                    sums, w_hh, bias_h, h0, h0 if c0 is None else c0, y, h_n, c_n,
+                    sums, turned, bias_h, h0, h0 if c0 is None else c0, y, h_n, c_n,
                     sums if theta is None else theta, h0 if lengths is None else lengths, T, B, H,
                     **plan.values(cell), **_options(chosen, x, lengths, reverse),
                     BLOCKS=sums.shape[2], SAVE=save,
@@ -104,7 +104,7 @@ def backward(
         theta = None if theta is None else theta.contiguous()
         lengths = _lengths(lengths, x)
         delta = x.new_empty(T, B, shape.sums, H)
-        chosen = plan.plan(cell.name, H, x.dtype)
+        chosen = plan.plan(cell.name, B, H, x.dtype)
         if chosen.persistent:
             programs, P = triton.cdiv(B, chosen.rows), max(1, cell.rows)
             dh0, dc0 = x.new_empty(B, H), x.new_empty((B, H) if shape.has_cell else 0)
@@ -142,27 +142,32 @@ def _of_weights(
     lengths: Tensor | None, reverse: bool, wanted: Wanted,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Gradients of what all steps share, and of the input, each from one deep product."""
-    T, B, _, H = delta.shape
+    T, _, _, H = delta.shape
     found = {}
-    from_x = delta.view(T * B, -1)[:, : cell.shape.gates * H]
+    from_x = _rows(delta)[:, : cell.shape.gates * H]
     if wanted.x:
         found["dx"] = (from_x @ w_ih).view(x.shape)
     if wanted.w_ih:
-        found["dw_ih"] = from_x.t() @ without_padding(x, lengths).reshape(T * B, -1)
+        found["dw_ih"] = from_x.t() @ without_padding(x, lengths).flatten(0, 1)
     if wanted.bias:
         found["db"] = delta.sum((0, 1))
     if wanted.w_hh:
         dw = w_hh.new_zeros(w_hh.shape[0] // H, H, H)
         if T:
             later, before = (delta[:-1], y[1:]) if reverse else (delta[1:], y[:-1])
-            first = _first(delta, lengths, reverse).reshape(B, -1)
-            later, before = later.reshape((T - 1) * B, -1), before.reshape((T - 1) * B, H)
+            first = _first(delta, lengths, reverse).flatten(1)
+            later, before = _rows(later), before.flatten(0, 1)
             for blocks, gates in stepwise.gate_runs(cell.shape):
                 columns = slice(blocks.start * H, blocks.stop * H)
                 total = torch.addmm(later[:, columns].t() @ before, first[:, columns].t(), h0)
                 dw[gates] = total.view(-1, H, H)
         found["dw_hh"] = dw.view(w_hh.shape)
     return found
+
+
+def _rows(blocks: Tensor) -> Tensor:
+    """(T, B, blocks, H) as a matrix of T B rows."""
+    return blocks.flatten(0, 1).flatten(1)
 
 
 def _first(delta: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:

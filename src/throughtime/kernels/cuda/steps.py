@@ -28,6 +28,7 @@ def elman_forward(
     PHI: tl.constexpr, GATE: tl.constexpr, OUT: tl.constexpr, LEAK: tl.constexpr,
     ROWS: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
+    """Elman going forward."""
     rows, columns, tile, live = _tile(t0, i, lengths, B, H, ROWS, UNITS)
     here = place(0, rows, columns, B, H, 1, 0)
     at_0 = place(i, rows, columns, B, H, BLOCKS, 0)
@@ -48,6 +49,7 @@ def gru_forward(
     PHI: tl.constexpr, GATE: tl.constexpr, OUT: tl.constexpr, LEAK: tl.constexpr,
     ROWS: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
+    """GRU going forward."""
     rows, columns, tile, live = _tile(t0, i, lengths, B, H, ROWS, UNITS)
     here = place(0, rows, columns, B, H, 1, 0)
     at_0 = place(i, rows, columns, B, H, BLOCKS, 0)
@@ -77,6 +79,7 @@ def lstm_forward(
     PHI: tl.constexpr, GATE: tl.constexpr, OUT: tl.constexpr, LEAK: tl.constexpr,
     ROWS: tl.constexpr, UNITS: tl.constexpr, BLOCKS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
+    """LSTM going forward."""
     rows, columns, tile, live = _tile(t0, i, lengths, B, H, ROWS, UNITS)
     here = place(0, rows, columns, B, H, 1, 0)
     at_0 = place(i, rows, columns, B, H, BLOCKS, 0)
@@ -113,6 +116,7 @@ def elman_backward(
     OUT: tl.constexpr, OUT_LEARN: tl.constexpr, LEAK: tl.constexpr,
     ROWS: tl.constexpr, UNITS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
+    """Elman going back."""
     rows, columns, tile, live = _tile(t0, i, lengths, B, H, ROWS, UNITS)
     here = place(0, rows, columns, B, H, 1, 0)
     at_y = place(i, rows, columns, B, H, 1, 0)
@@ -136,6 +140,7 @@ def gru_backward(
     OUT: tl.constexpr, OUT_LEARN: tl.constexpr, LEAK: tl.constexpr,
     ROWS: tl.constexpr, UNITS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
+    """GRU going back."""
     rows, columns, tile, live = _tile(t0, i, lengths, B, H, ROWS, UNITS)
     here = place(0, rows, columns, B, H, 1, 0)
     at_y = place(i, rows, columns, B, H, 1, 0)
@@ -169,6 +174,7 @@ def lstm_backward(
     OUT: tl.constexpr, OUT_LEARN: tl.constexpr, LEAK: tl.constexpr,
     ROWS: tl.constexpr, UNITS: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
+    """LSTM going back."""
     rows, columns, tile, live = _tile(t0, i, lengths, B, H, ROWS, UNITS)
     here = place(0, rows, columns, B, H, 1, 0)
     at_y = place(i, rows, columns, B, H, 1, 0)

@@ -77,7 +77,7 @@ class _Piece:
         self.lengths = torch.zeros(self.B, dtype=torch.int32, device=x.device)
         self.t0 = torch.zeros(1, dtype=torch.int32, device=x.device)
         self.h, self.c = wide.new_zeros(self.B, H), wide.new_zeros(self.B, H)
-        chosen = plan.plan(cell.name, H, x.dtype)
+        chosen = plan.plan(cell.name, self.B, H, x.dtype)
         self.grid = (triton.cdiv(self.B, chosen.rows), triton.cdiv(H, chosen.units))
         self.options = {
             **plan.arithmetic(x.dtype),
@@ -228,7 +228,7 @@ def _look_back(
     before: Tensor, seq: Tensor, initial: Tensor, start: int, lengths: Tensor | None, reverse: bool
 ) -> None:
     """The state before each step of a piece, in the order in which steps are run."""
-    T, n = seq.shape[0], before.shape[0]
+    n = before.shape[0]
     if not reverse:
         before[1:].copy_(seq[start : start + n - 1])
         before[0].copy_(seq[start - 1] if start else initial)
