@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,11 @@ FILES: dict[str, tuple[str, str | bytes, dict[str, Any], list[str]]] = {
     "blank": ("a.csv", "\n\n  \n", {"target": "label"}, ["a.csv", "empty"]),
     "header only": ("a.csv", W.splitlines()[0] + "\n", {"target": "label"}, ["a.csv", "no rows"]),
     "png": ("a.csv", PNG, {"target": "label"}, ["a.csv", "not a text file", ".csv"]),
-    "utf-16": ("a.csv", W.encode("utf-16"), {"target": "label"}, ["a.csv", "not a text"]),
+    "utf-16 without mark": ("a.csv", W.encode("utf-16-le"), {"target": "label"}, ["a.csv", "not a text"]),
+    "gzip of something else": ("a.csv.gz", W, {"target": "label"}, ["a.csv.gz", ".gz", "ending"]),
+    "gzip cut short": ("a.csv.gz", gzip.compress(W.encode())[:-9], {"target": "label"}, ["a.csv.gz", ".gz"]),
+    "gzip of a parquet name": ("a.parquet.gz", W, {"target": "label"}, ["a.parquet.gz", ".csv.gz"]),
+    "numbers for header": ("a.csv", "0,0.0\n1,0.5\n2,0.1\n" * 9, {"horizon": 2}, ["a.csv", "0, 0.0"]),
     "latin-1": ("a.csv", "naïve,b\n1,2\n".encode("latin-1"), {}, ["a.csv", "UTF-8"]),
     "png as parquet": ("a.parquet", PNG, {"target": "label"}, ["a.parquet", ".parquet"]),
     "csv as feather": ("a.feather", W, {"target": "label"}, ["a.feather", ".feather"]),
@@ -74,7 +79,8 @@ FILES: dict[str, tuple[str, str | bytes, dict[str, Any], list[str]]] = {
     "column twice": ("a.csv", long(), {**LONG, "time": "id"}, ["'id'", "series", "time"]),
     "target is a feature": ("a.csv", W, {"target": "label", "features": "t0,label"}, ["'label'", "answer"]),
     "text in numbers": ("a.csv", cell(W, 7, 2, "1.2x"), {"target": "label"}, ["a.csv", "'t2'", "row 7", "'1.2x'"]),
-    "comma decimals": ("a.csv", W.replace(",", ";").replace(".", ","), {"target": "label"}, ["a.csv", "'t0'", "row 2"]),
+    "comma of two meanings": ("a.csv", cell(W, 7, 2, '"1,234"'), {"target": "label"}, ["a.csv", "'t2'", "row 7", "'1,234'", "decimal comma"]),
+    "two notations": ("a.csv", cell(W, 7, 2, '"1,5"'), {"target": "label"}, ["a.csv", "'t2'", "row 7", "'1,5'"]),
     "words as feature": ("a.csv", lines(re.sub(r"(?m)^", "red,", W), 1, "colour,t0,t1,t2,t3,t4,label"), {"target": "label"}, ["'colour'", "'red'", "features"]),
     "dates as feature": ("a.csv", lines(re.sub(r"(?m)^", "2020-01-01,", W), 1, "born,t0,t1,t2,t3,t4,label"), {"target": "label"}, ["'born'", "2020-01-01", "time"]),
     "missing cell": ("a.csv", cell(W, 5, 3, ""), {"target": "label"}, ["a.csv", "t3", "row 5", "missing=drop"]),

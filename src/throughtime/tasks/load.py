@@ -17,13 +17,22 @@ from throughtime.tasks.describe import describe
 from throughtime.tasks.options import Missing, Options
 from throughtime.tasks.preprocessing import Problem
 from throughtime.tasks.read.arrays import array, from_arrays, read_npz
-from throughtime.tasks.read.sources import TABLES, Table, existing, frame_table, read_table
+from throughtime.tasks.read.sources import (
+    TABLES,
+    Table,
+    existing,
+    exists,
+    frame_table,
+    read_table,
+    shortened,
+    suffix_of,
+)
 from throughtime.tasks.read.tables import from_table
 from throughtime.tasks.read.text import from_text
 from throughtime.tasks.read.ts import from_ts
 from throughtime.tasks.task import Task
 
-SUFFIXES = (*TABLES, ".ts", ".npz", ".txt")
+SUFFIXES = (*TABLES, ".ts", ".npz", ".txt", ".csv.gz")
 
 
 def load(
@@ -58,7 +67,8 @@ def load(
     values are predicted); a ``.ts`` file of the UCR/UEA archives; an ``.npz`` file or a mapping
     with ``x``, ``y`` and perhaps ``lengths``, or the same names with ``_train``, ``_validation``,
     ``_test``; arrays or a list of arrays with ``target`` the array of y; a ``.txt`` file, whose
-    next character is predicted.
+    next character is predicted. Text files may be compressed (``.csv.gz``), with decimal points or
+    commas.
 
     Args:
         source: as above.
@@ -149,13 +159,13 @@ def _load(source: Any, options: Options, parameters: dict[str, Any]) -> Task:
 
 def _from_path(source: str | Path, options: Options) -> Task:
     path = _existing(source)
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     test = options.test
     if test is not None:
         if not isinstance(test, (str, Path)):
             raise DataError("tasks.test_other_kind", suffix=suffix)
         test = existing(test)
-        if test.suffix.lower() != suffix:
+        if suffix_of(test) != suffix:
             raise DataError("tasks.test_other_kind", suffix=suffix)
     if suffix in TABLES:
         return from_table(read_table(path), None if test is None else read_table(test), options)
@@ -171,11 +181,12 @@ def _from_path(source: str | Path, options: Options) -> Task:
 
 def _existing(source: str | Path) -> Path:
     """The file, or an error that also thinks of built-in sets."""
-    if isinstance(source, str) and not Path(source).exists() and not Path(source).suffix:
+    if isinstance(source, str) and not exists(Path(source)) and not Path(source).suffix:
         near = get_close_matches(source.partition(":")[0], names(), 1, cutoff=0.6)
         if near:
             raise DataError("tasks.unknown_source_near", source=source, near=near[0])
-        raise DataError("tasks.unknown_source", source=source, known=", ".join(names()))
+        known = ", ".join(names())
+        raise DataError("tasks.unknown_source", source=shortened(source), known=known)
     return existing(source)
 
 

@@ -29,6 +29,7 @@ from throughtime.tasks.read.sources import (
     frame_table,
     read_table,
     read_text,
+    suffix_of,
 )
 from throughtime.tasks.read.ts import parse
 from throughtime.tasks.read.wide import wide
@@ -103,7 +104,7 @@ def _table(source: Any) -> Table:
 
 
 def _with_table_suffix(path: Path) -> Path:
-    if path.suffix.lower() not in TABLES:
+    if suffix_of(path) not in TABLES:
         raise DataError("tasks.new_needs_table", file=path.name, known=", ".join(TABLES))
     return path
 
@@ -147,7 +148,7 @@ def _plain_series(source: Any, features: int) -> Padded:
     if isinstance(source, (str, Path)):
         path = existing(source)
         name = path.name
-        if path.suffix.lower() == ".ts":
+        if suffix_of(path) == ".ts":
             archive = parse(path)
             found, lengths = archive.x, archive.lengths
         elif path.suffix.lower() == ".npz":
@@ -288,7 +289,7 @@ def _tokens(source: Any, reader: dict[str, Any], preprocessing: Preprocessing) -
         labels, name = long.ids or (0,), table.name
     else:
         path = existing(source) if isinstance(source, (str, Path)) else None
-        if path is None or path.suffix.lower() != ".txt":
+        if path is None or suffix_of(path) != ".txt":
             raise DataError("tasks.new_needs_text", source=source)
         lines, name = [list(read_text(path))], path.name
     unknown = sorted({str(s) for line in lines for s in line} - set(symbols))

@@ -17,10 +17,11 @@ TIME_NAMES = frozenset(
 )
 
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y年%m月%d日", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
-_DAYS += ("%d-%b-%Y", "%d %b %Y")
-_CLOCKS = ("%H:%M:%S", "%H:%M:%S%.f", "%H:%M")
+_DAYS += ("%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")
+_DAYS += ("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%b-%y")
+_CLOCKS = ("%H:%M:%S", "%H:%M:%S%.f", "%H:%M", "%I:%M %p", "%I:%M:%S %p")
 _ZONE = "%#z"
-_MONTHS = ("%Y-%m-%d", "%Y/%m-%d", "%Y年%m月-%d")
+_MONTHS = ("%Y-%m-%d", "%Y/%m-%d", "%Y年%m月-%d", "%b %Y-%d", "%b-%Y-%d", "%B %Y-%d")
 _PATTERNS = (
     *((day, "") for day in _DAYS),
     *(
@@ -33,6 +34,19 @@ _PATTERNS = (
     *((month, "-01") for month in _MONTHS),
 )
 _TRIED_FIRST = 200
+_EARLIEST = -30_610_224_000_000_000  # microseconds from 1970 back to the year 1000
+
+_GAP = " '\u00a0\u202f"
+_PLAIN = r"[+-]?\d+"
+_COMMA = (
+    rf"^[+-]?(?:(?:\d{{1,3}}(?:[.{_GAP}]\d{{3}})+|\d+)(?:,\d+)?|,\d+)(?:[eE][+-]?\d+)?$",
+    rf",(?:\d{{1,2}}|\d{{4,}})(?:[eE]|$)|^[+-]?0?,|[.{_GAP}]\d{{3}},",
+)
+_GROUPED = (
+    rf"^[+-]?\d{{1,3}}(?:[,{_GAP}]\d{{3}})+(?:\.\d+)?$|^[+-]?(?:\d+\.?\d*|\.\d+)$",
+    rf",\d{{3}}(?:,\d{{3}}|\.)|\d[{_GAP}]\d{{3}}",
+)
+_EITHER = r"^[+-]?\d{1,3},\d{3}$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +80,34 @@ def texts(table: Table, column: str) -> pl.Series:
         series = series.fill_nan(None).cast(pl.Int64, strict=False)
     if isinstance(series.dtype, (pl.List, pl.Array, pl.Struct, pl.Object)):
         raise _wrong_type(table, column)
-    read = series.cast(pl.String)
-    blank = read.str.strip_chars().is_in(["", "NaN", "nan"]) | read.is_null()
+    read = series.cast(pl.String).str.strip_chars()
+    blank = read.is_in(["", "NaN", "nan"]) | read.is_null()
     return pl.select(pl.when(~blank).then(read).alias(column)).to_series()
 
 
 def parsed(series: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Text as numbers (null where it is none), and which cells are missing."""
+    """Text as numbers (null where it is none), and which cells are missing.
+
+    Decimal commas and thousands set apart (1.234,5 or 1,234.5 or 1 234) are read where a whole
+    column is written so and can be read in one way only.
+    """
     stripped = series.cast(pl.String).str.strip_chars()
     missing = stripped.is_in(MISSING_MARKS) | stripped.is_null()
-    return stripped.cast(pl.Float64, strict=False), missing
+    values = stripped.cast(pl.Float64, strict=False)
+    present = stripped.filter(~missing)
+    if len(present) and (values.is_null() & ~missing).any():
+        if _is_written(present, *_COMMA):
+            plain = stripped.str.replace_all(f"[.{_GAP}]", "").str.replace(",", ".", literal=True)
+            values = plain.cast(pl.Float64, strict=False)
+        elif _is_written(present, *_GROUPED):
+            plain = stripped.str.replace_all(f"[,{_GAP}]", "")
+            values = plain.cast(pl.Float64, strict=False)
+    return values, missing
+
+
+def _is_written(present: pl.Series, form: str, proof: str) -> bool:
+    """Whether every cell has the form, and one of them can have no other."""
+    return bool(present.str.contains(form).all() and present.str.contains(proof).any())
 
 
 def numbers(table: Table, column: str) -> np.ndarray:
@@ -103,6 +135,8 @@ def numbers(table: Table, column: str) -> np.ndarray:
         return values.fill_null(np.nan).to_numpy().copy()
     fields = {"source": table.name, "column": column}
     fields |= {"row": table.row(wrong[0]), "text": str(series[wrong[0]])}
+    if series[wrong].cast(pl.String).str.strip_chars().str.contains(_EITHER).all():
+        raise DataError("tasks.ambiguous_number", **fields)
     if 2 * len(wrong) <= len(series):
         raise DataError("tasks.text_in_numbers", **fields)
     if times_or_none(series) is not None:
@@ -181,8 +215,10 @@ def _dates(text: pl.Series) -> Times | None:
 
 
 def _stamps(text: pl.Series, pattern: str, tail: str) -> pl.Series:
+    """Times, null where the pattern does not fit or a year of two digits was taken for four."""
     read = (text + tail if tail else text).str.to_datetime(pattern, strict=False, time_unit="us")
-    return read.dt.replace_time_zone(None)
+    read = read.dt.replace_time_zone(None)
+    return read.set(read.to_physical() < _EARLIEST, None)
 
 
 def _first_odd_time(series: pl.Series) -> tuple[int | None, str]:
@@ -200,10 +236,8 @@ def _first_odd_time(series: pl.Series) -> tuple[int | None, str]:
 
 
 def _starts_with_number(series: pl.Series) -> bool:
-    first = series.drop_nulls().head(1)
-    return series.dtype == pl.String and bool(
-        first.cast(pl.Float64, strict=False).is_not_null().any()
-    )
+    first = series.drop_nulls().head(20)
+    return series.dtype == pl.String and bool(parsed(first)[0].is_not_null().any())
 
 
 def looks_like_time(table: Table, column: str) -> bool:

@@ -38,8 +38,8 @@ def forecast(
         DataError: the series are too short; values are missing; targets are constant.
     """
     horizon = options.horizon or 1
-    window = options.window or default_window(sources[0], horizon)
     rows, notes = _numeric_rows(sources, targets, options)
+    window = options.window or default_window(rows[0], horizon)
     shape = Shape(window, window, window + horizon - 1)
     cut = join([cut_windows(r, shape, options.stride or 1, options.max_windows) for r in rows])
     if options.horizon is None:
@@ -134,9 +134,10 @@ def tokens(
     )
 
 
-def default_window(source: Long, horizon: int) -> int:
-    """96 steps or twice the horizon, at most a quarter of the longest series."""
-    return max(1, min(max(_USUAL_WINDOW, 2 * horizon), int(source.lengths.max()) // 4))
+def default_window(rows: Rows, horizon: int) -> int:
+    """96 steps or twice the horizon, at most a quarter of the longest stretch without gaps."""
+    longest = int(np.diff(rows.segments).max(initial=0))
+    return max(1, min(max(_USUAL_WINDOW, 2 * horizon), longest // 4))
 
 
 def _numeric_rows(
@@ -199,7 +200,7 @@ def _cut_steps(
     """Whole series where there are several and no window was asked for, else windows."""
     window = options.window
     if window is None and sources[0].ids is None:
-        window = default_window(sources[0], 1)
+        window = default_window(rows[0], 1)
     if window is not None:
         shape, stride = Shape(window, 1, window), options.stride or window
         return join([cut_windows(r, shape, stride, options.max_windows) for r in rows]), window

@@ -140,7 +140,7 @@ def parse(path: Path) -> Archive:
 
 
 def _says(header: dict[str, list[str]], key: str) -> bool:
-    return header.get(key, ["false"])[:1] == ["true"]
+    return [word.lower() for word in header.get(key, [])[:1]] == ["true"]
 
 
 def _series(source: str, line: int, channels: list[str]) -> np.ndarray:
