@@ -231,6 +231,94 @@ def report(folder: Path, *, out: Path | None = None, lang: Language = None) -> N
 
 
 @app.command
+def trace(
+    model: str | None = None,
+    source: str | None = None,
+    *,
+    lag: int | None = None,
+    batch: int = 32,
+    out: Path | None = None,
+    costly: bool = False,
+    target: str | None = None,
+    series: str | None = None,
+    time: str | None = None,
+    features: str | None = None,
+    problem: str | None = None,
+    horizon: int | None = None,
+    window: int | None = None,
+    missing: str | None = None,
+    demo: bool = False,
+    lang: Language = None,
+    json_: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """See the gradient that arrives at every time step inside a network, and what is wrong.
+
+    Args:
+        model: the folder that choose wrote, or package.module:factory, a function that makes a
+            network. It is called with those of input_size, output_size, per_step and
+            vocabulary_size that it names; the network takes sequences batch first, and lengths if
+            its forward names them.
+        source: the sequences, as for choose; a saved model knows its own columns.
+        lag: how many steps back the task needs the network to look.
+        batch: sequences looked at, spread over the data.
+        out: a page, .html, with everything measured.
+        costly: take the lag map and the Lyapunov spectrum too.
+        target: column to predict; this and the next seven as for choose.
+        series: column that names the series of a long table.
+        time: column of times.
+        features: columns the network sees, separated by commas.
+        problem: classification, regression, forecast, next_step or next_token.
+        horizon: steps ahead of a forecast.
+        window: steps the network sees before it predicts.
+        missing: error, drop or interpolate.
+        demo: show instead what gradients are like before training, by activation, start of W_hh,
+            sign of the input and length: the textbook's claim about tanh and ReLU.
+        lang: language of all that is said.
+        json_: print everything as JSON and nothing else.
+    """
+    use_language(lang)
+    from throughtime.study.subject import initial_table, subject
+
+    if demo:
+        given = [
+            n for n, v in {"MODEL": model, "--out": out, "--lag": lag}.items() if v is not None
+        ]
+        if given:
+            raise ThroughtimeError("gradients.demo_alone", given=", ".join(given))
+        initial_table(as_json=json_)
+        return
+    if model is None:
+        raise ThroughtimeError("gradients.which_model")
+    if out is not None and out.suffix != ".html":
+        raise ThroughtimeError("gradients.page_ending", file=out)
+    data: dict[str, Any] = {
+        "target": target,
+        "series": series,
+        "time": time,
+        "features": features,
+        "problem": problem,
+        "horizon": horizon,
+        "window": window,
+        "missing": missing,
+    }
+    looked = subject(
+        model, source, batch, **{name: value for name, value in data.items() if value is not None}
+    )
+    found = looked.trace()
+    found.findings(lag)
+    written = out and found.to_html(out, lag=lag, costly=costly, title=looked.name, language=lang)
+    if json_:
+        sys.stdout.write(found.to_json(lag=lag, costly=costly) + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(looked.said(), markup=False, style="bold")
+    console.print(found.summary(lang, lag=lag))
+    if written:
+        shown = f"{say('gradients.page_written')}: {written}"
+        console.print(shown, markup=False, soft_wrap=True)
+
+
+@app.command
 def activations(
     name: str | None = None, *, plot: Path | None = None, lang: Language = None
 ) -> None:

@@ -33,12 +33,12 @@ def test_the_published_table_within_sampling_error(row):
 
 def test_the_share_of_sequences_without_any_gradient():
     """Published: 78 % for ReLU from the identity on N(0, 1) after 100 steps."""
-    found = demo.initial_gradients(["relu", "leaky_relu"], ["identity"], ["normal"], [100])
+    found = list(demo.initial_gradients(["relu", "leaky_relu"], ["identity"], ["normal"], [100]))
     assert found[0].zero == pytest.approx(0.78, abs=0.12)
     assert found[1].zero == 0
 
 
 def test_the_table_as_text():
-    rows = demo.initial_gradients(["tanh", "relu"], ["identity"], ["normal"], [20], 10, networks=2)
+    rows = list(demo.initial_gradients(["tanh", "relu"], ["identity"], ["normal"], [20], 10, 2))
     text = "\n".join(demo.table(rows))
     assert "identity" in text and "N(0,1)" in text and "% 0)" in text
