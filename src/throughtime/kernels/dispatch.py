@@ -76,7 +76,8 @@ def backend(
     reason = _why_not(name, places, (x, h0, *rest), leak, w_hr, lengths)
     if reason is not None:
         return Backend("reference", say(reason[0], **reason[1]))
-    here: Any = engines.engine(x)
+    here = None if x is None else engines.engine(x)
+    assert here is not None
     return Backend(here.name)
 
 

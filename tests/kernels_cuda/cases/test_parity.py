@@ -37,10 +37,10 @@ def either_plan(request, monkeypatch):
         usual = choose(name, B, H, dtype)
         if request.param == "persistent":
             return replace(usual, rows=4)
-        return replace(usual, persistent=False, rows=2, units=4)
+        return replace(usual, persistent=False, rows=4, units=8)
 
     monkeypatch.setattr(plan, "plan", chosen)
-    monkeypatch.setattr(stepwise, "PIECE", 3)
+    monkeypatch.setattr(stepwise, "PIECE", 2)
     stepwise._kept.clear()
     return request.param
 
@@ -69,13 +69,16 @@ def assert_same(given: Call, tolerance: float = 1e-10) -> None:
     options = {k: v for k, v in here.options.items() if k != "reverse"}
     assert kernels.backend(here.name, here.tensors, here.places, **options).name == "cuda"
     wide = moved(given.to(torch.float64))
-    for ours, truth in zip(here.run(), wide.run(cells), strict=True):
+    outputs, truths = here.run(), wide.run(cells)
+    for ours, truth in zip(outputs, truths, strict=True):
         torch.testing.assert_close(ours.double(), truth, rtol=tolerance, atol=tolerance)
     draw = torch.Generator().manual_seed(1)
-    weights = [torch.randn(y.shape, generator=draw).double().to(DEVICE) for y in wide.run(cells)]
-    narrow = [w.to(here.tensors[0].dtype) for w in weights]
+    weights = [torch.randn(y.shape, generator=draw, dtype=torch.float64) for y in truths]
+    narrow = [w.to(outputs[0]) for w in weights]
     truths = wide.gradients(cells, [w.double() for w in narrow])
-    for ours, truth in zip(here.gradients(weights=narrow), truths, strict=True):
+    loss = sum((y * w).sum() for y, w in zip(outputs, narrow, strict=True))
+    found = torch.autograd.grad(loss, here.leaves, materialize_grads=True, allow_unused=True)
+    for ours, truth in zip(found, truths, strict=True):
         scale = max(1.0, truth.abs().max().item()) if truth.numel() else 1.0
         torch.testing.assert_close(ours.double(), truth, rtol=0, atol=tolerance * scale)
 
@@ -88,8 +91,8 @@ def ragged(T: int, B: int) -> torch.Tensor:
 OPTIONS = {
     "plain": {},
     "reverse": {"reverse": True},
-    "lengths": {"lengths": ragged(7, 5)},
-    "lengths, reverse": {"lengths": ragged(7, 5), "reverse": True},
+    "lengths": {"lengths": ragged(5, 5)},
+    "lengths, reverse": {"lengths": ragged(5, 5), "reverse": True},
     "no bias": {"bias": False},
 }
 
@@ -97,17 +100,17 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 @pytest.mark.parametrize("name", GATES)
 def test_every_way_to_call(name, options, either_plan, nan_filled):
-    given = call(name, 7, 5, 3, 11, **options)
+    given = call(name, 5, 5, 3, 9, **options)
     if "lengths" in options:
-        padding = torch.arange(7).unsqueeze(-1) >= options["lengths"]
+        padding = torch.arange(5).unsqueeze(-1) >= options["lengths"]
         with torch.no_grad():
             given.tensors[0][padding] = torch.nan
     assert_same(given)
 
 
-@pytest.mark.parametrize("options", [{}, {"lengths": ragged(7, 5), "reverse": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"lengths": ragged(5, 5), "reverse": True}], ids=str)
 def test_leak(options, either_plan, nan_filled):
-    assert_same(call("elman", 7, 5, 3, 11, leak=0.3, **options))
+    assert_same(call("elman", 5, 5, 3, 9, leak=0.3, **options))
 
 
 @pytest.mark.parametrize("phi", ["prelu", "elu", "gelu", "own"])
@@ -119,7 +122,7 @@ def test_activations_in_every_place_with_learnt_parameters(name, phi, either_pla
     assert_same(call(name, 4, 3, 2, H, places, lengths=ragged(4, 3)))
 
 
-@pytest.mark.parametrize("T,B,I,H", [(1, 1, 1, 1), (2, 17, 1, 3), (5, 2, 9, 17), (4, 33, 2, 2)])
+@pytest.mark.parametrize("T,B,I,H", [(1, 1, 1, 1), (2, 7, 1, 3), (3, 2, 9, 17), (3, 5, 2, 2)])
 @pytest.mark.parametrize("name", GATES)
 def test_odd_sizes(name, T, B, I, H, either_plan, nan_filled):  # noqa: E741
     assert_same(call(name, T, B, I, H))
@@ -129,10 +132,8 @@ def test_odd_sizes(name, T, B, I, H, either_plan, nan_filled):  # noqa: E741
                                              (torch.bfloat16, 8e-2)], ids=str)  # fmt: skip
 @pytest.mark.parametrize("name", GATES)
 def test_formats(name, dtype, tolerance, either_plan, nan_filled):
-    lengths = ragged(6, 4)
-    for reverse in (False, True):
-        assert_same(call(name, 6, 4, 3, 7, dtype=dtype, lengths=lengths, reverse=reverse),
-                    tolerance)  # fmt: skip
+    given = call(name, 4, 3, 3, 7, dtype=dtype, lengths=ragged(4, 3), reverse=True)
+    assert_same(given, tolerance)
 
 
 @pytest.mark.parametrize("T,B", [(0, 3), (3, 0)])
@@ -157,7 +158,7 @@ def test_views_and_gradients_that_are_the_same_along_time(name, either_plan):
 @pytest.mark.parametrize("name", GATES)
 def test_only_what_is_wanted(name, either_plan, nan_filled):
     """Gradients of one argument at a time, of the last state only."""
-    given = moved(call(name, 4, 3, 2, 5, lengths=ragged(4, 3)))
+    given = moved(call(name, 2, 3, 2, 5, lengths=ragged(2, 3)))
     for k, t in enumerate(given.tensors):
         alone = [None if u is None else u.detach() for u in given.tensors]
         alone[k] = t.detach().requires_grad_()
@@ -168,7 +169,7 @@ def test_only_what_is_wanted(name, either_plan, nan_filled):
 
 @pytest.mark.parametrize("name", GATES)
 def test_without_gradients_it_is_the_same(name, either_plan, nan_filled):
-    given = moved(call(name, 7, 5, 3, 11, lengths=ragged(7, 5)))
+    given = moved(call(name, 5, 5, 3, 9, lengths=ragged(5, 5)))
     with torch.no_grad():
         for ours, truth in zip(given.run(), given.run(cells), strict=True):
             torch.testing.assert_close(ours, truth, rtol=1e-10, atol=1e-10)
@@ -210,7 +211,7 @@ def test_the_activation_changes_the_output(name, either_plan):
 
 
 def test_pieces_that_are_kept_forget_the_call_before(either_plan):
-    given = [moved(call("lstm", 7, 3, 2, 5, seed=seed)) for seed in (0, 1)]
+    given = [moved(call("lstm", 5, 3, 2, 5, seed=seed)) for seed in (0, 1)]
     first = given[0].run()
     given[1].gradients()
     for a, b in zip(first, given[0].run(), strict=True):

@@ -6,7 +6,11 @@ and stays for the way back. Sequences that are over keep their state and are not
 Forward kernels take the weights turned, (G, from, to), backward kernels as they are.
 """
 
+# pyright: reportArgumentType=false
+# (numbers become constants of the code)
 from __future__ import annotations
+
+from typing import Any
 
 import triton
 import triton.language as tl
@@ -307,5 +311,5 @@ def lstm_backward(
     tl.store(dc0 + here, g_c, mask=tile)
 
 
-FORWARD = {"elman": elman_forward, "gru": gru_forward, "lstm": lstm_forward}
-BACKWARD = {"elman": elman_backward, "gru": gru_backward, "lstm": lstm_backward}
+FORWARD: dict[str, Any] = {"elman": elman_forward, "gru": gru_forward, "lstm": lstm_forward}
+BACKWARD: dict[str, Any] = {"elman": elman_backward, "gru": gru_backward, "lstm": lstm_backward}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 import triton
@@ -84,12 +85,12 @@ def functions(cell: Cell) -> dict[str, Functions]:
     return dict(zip(("PHI", "GATE", "OUT"), found, strict=True))
 
 
-def values(cell: Cell) -> dict[str, object]:
+def values(cell: Cell) -> dict[str, Any]:
     """Constants of a forward kernel."""
     return {name: f.value for name, f in functions(cell).items()} | {"LEAK": float(cell.leak)}
 
 
-def slopes(cell: Cell) -> dict[str, object]:
+def slopes(cell: Cell) -> dict[str, Any]:
     """Constants of a backward kernel."""
     both = {name: f.both for name, f in functions(cell).items()}
     learn = {f"{name}_LEARN": f.learn for name, f in functions(cell).items()}
@@ -101,12 +102,12 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def arithmetic(dtype: torch.dtype) -> dict[str, object]:
+def arithmetic(dtype: torch.dtype) -> dict[str, Any]:
     """The format in which a kernel computes."""
     return {"ACC": tl.float64 if dtype == torch.float64 else tl.float32}
 
 
-def products(dtype: torch.dtype) -> dict[str, object]:
+def products(dtype: torch.dtype) -> dict[str, Any]:
     """How a kernel multiplies: float32 as PyTorch is set to multiply it."""
     tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
     return {

@@ -6,6 +6,8 @@ input are one deep product each after it; only what depends on the step before i
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 from torch import Tensor
@@ -179,9 +181,7 @@ def _first(delta: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:
     return delta[(lengths.long() - 1).clamp(min=0), torch.arange(len(lengths), device=delta.device)]
 
 
-def _options(
-    chosen: plan.Plan, x: Tensor, lengths: Tensor | None, reverse: bool
-) -> dict[str, object]:
+def _options(chosen: plan.Plan, x: Tensor, lengths: Tensor | None, reverse: bool) -> dict[str, Any]:
     return {
         **plan.arithmetic(x.dtype),
         **plan.products(x.dtype),

@@ -4,7 +4,11 @@ A program has a tile of rows and units. ``i`` counts steps within a piece of the
 begins at the step in ``t0``.
 """
 
+# pyright: reportArgumentType=false
+# (numbers become constants of the code)
 from __future__ import annotations
+
+from typing import Any
 
 import triton
 import triton.language as tl
@@ -202,5 +206,5 @@ def lstm_backward(
     tl.store(g_c + here, left, mask=live)
 
 
-FORWARD = {"elman": elman_forward, "gru": gru_forward, "lstm": lstm_forward}
-BACKWARD = {"elman": elman_backward, "gru": gru_backward, "lstm": lstm_backward}
+FORWARD: dict[str, Any] = {"elman": elman_forward, "gru": gru_forward, "lstm": lstm_forward}
+BACKWARD: dict[str, Any] = {"elman": elman_backward, "gru": gru_backward, "lstm": lstm_backward}

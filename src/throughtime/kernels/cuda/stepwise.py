@@ -175,16 +175,17 @@ def forward(
     theta: Tensor | None, lengths: Tensor | None, reverse: bool, save: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Last states (B, H); fills ``y`` and, if they are to be saved, the sums."""
-    T, _, blocks, H = sums.shape
+    T, B, blocks, H = sums.shape
     h, c = h0, h0 if c0 is None else c0
     with _lock:
-        for start, n in _pieces(T, reverse):
+        for start, n in _pieces(T if B else 0, reverse):
             now = _piece(_Forward, cell, y, n, H, reverse, blocks)
             now.set(w_hh, theta, lengths, T)
             now.t0.fill_(start)
             now.bias.copy_(bias)
             now.sums.copy_(sums[start : start + n])
-            now.h.copy_(h), now.narrow.copy_(h), now.c.copy_(c)
+            for memory, state in ((now.h, h), (now.narrow, h), (now.c, c)):
+                memory.copy_(state)
             now.work()
             y[start : start + n].copy_(now.y)
             if save:
@@ -202,10 +203,10 @@ def backward(
 
     ``seq`` (T, B, H) and ``initial`` (B, H) are of the state that the cell looks back at, if any.
     """
-    T, _, _, H = saved.shape
-    g, g_c, dtheta = dh_n, dc_n, 0
+    T, B, _, H = saved.shape
+    g, g_c, dtheta = dh_n, dc_n, dy.new_zeros(max(1, cell.rows), H)
     with _lock:
-        for start, n in _pieces(T, not reverse):
+        for start, n in _pieces(T if B else 0, not reverse):
             now = _piece(_Backward, cell, dy, n, H, reverse)
             now.set(w_hh, theta, lengths, T)
             now.t0.fill_(start)
@@ -213,14 +214,14 @@ def backward(
             now.dy.copy_(dy[start : start + n])
             if seq is not None and initial is not None:
                 _look_back(now.before, seq, initial, start, lengths, reverse)
-            now.h.copy_(g), now.c.copy_(g_c), now.v.zero_(), now.dtheta.zero_()
+            now.h.copy_(g)
+            now.c.copy_(g_c)
+            now.v.zero_()
+            now.dtheta.zero_()
             now.work()
             delta[start : start + n].copy_(now.delta)
             g, g_c = now.h + now.v, now.c.clone()
             dtheta = now.dtheta.sum(0) + dtheta
-    if not T:
-        dtheta = dy.new_zeros(max(1, cell.rows), H)
-    assert isinstance(dtheta, Tensor)
     return g.to(dy.dtype, copy=True), g_c.to(dy.dtype, copy=True), dtheta
 
 

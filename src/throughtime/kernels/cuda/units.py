@@ -4,6 +4,8 @@
 :class:`throughtime.activations.emit.triton.Functions`; PHI, GATE and OUT are its functions.
 """
 
+# pyright: reportArgumentType=false
+# (numbers become constants of the code)
 from __future__ import annotations
 
 import triton
