@@ -185,3 +185,39 @@ def test_arms_are_paired_and_only_the_activation_differs(undisturbed):
     for seed in {r.seed for r in records if r.phase == "evaluate"}:
         scores = {r.arm: r.test_score for r in records if r.phase == "evaluate" and r.seed == seed}
         assert scores["tanh"] != scores["relu"]
+
+
+def test_a_script_without_a_guarded_main_part_is_run_once(tmp_path):
+    script = tmp_path / "study.py"
+    script.write_text(
+        textwrap.dedent("""
+            import throughtime as tt
+            print("begun")
+            choice = tt.choose("digits", arms=("tanh", "relu"), points=1, evaluation_seeds=2,
+                               epochs=1, hidden_size=4, workers=2, out="out")
+            print("ended", len(choice.result.records))
+        """)
+    )
+    found = subprocess.run(
+        [sys.executable, script.name], cwd=tmp_path, env=environment(), capture_output=True,
+        text=True, timeout=240,
+    )  # fmt: skip
+    assert found.stdout.split("\n")[:2] == ["begun", "ended 6"], found.stderr
+
+
+def test_a_worker_that_is_killed_is_named_and_nothing_is_lost(tmp_path, undisturbed):
+    _, alone = undisturbed
+    folder = tmp_path / "out"
+    process = start(folder)
+    wait_for(folder, 2, process)
+    for pid in children(process.pid):
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "One of the 2 processes of the study ended" in complaint
+    assert "Traceback" not in complaint
+    again = start(folder)
+    _, complaint = again.communicate(timeout=240)
+    assert again.returncode == 0, complaint
+    assert without_times(finished(folder)) == without_times(alone)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 import torch
 
+from throughtime.errors import PlanError
 from throughtime.study.carry import Carrier, single_threaded
 from throughtime.study.judge import select
 from throughtime.study.ledger import Ledger
@@ -112,14 +115,39 @@ def _crew(plan: Plan, task: Task, workers: int) -> Iterator[Callable[[Run], Futu
         initializer=_begin,
         initargs=(plan, task, os.getpid()),
     )
+
+    def send(run: Run) -> Future[Record]:
+        with _without_main():
+            return pool.submit(_carry, run)
+
     try:
-        yield lambda run: pool.submit(_carry, run)
+        yield send
         pool.shutdown()
+    except BrokenProcessPool:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise PlanError("study.worker_lost", workers=workers) from None
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes started meanwhile do not run the person's script again.
+
+    They need nothing of it, and a script that does not guard its main part would start another
+    study in each.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+    main.__spec__ = None
+    vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 def _at_once(carrier: Carrier, run: Run) -> Future[Record]:
