@@ -7,21 +7,42 @@ from torch import Tensor
 
 from throughtime.activations import Activation
 from throughtime.errors import LayerError
+from throughtime.kernels import registry
+from throughtime.kernels.cpu.pointwise import Cell
+from throughtime.kernels.cpu.step import Steps
 from throughtime.nn import checks
 from throughtime.nn.init import ForgetStart, Start
 from throughtime.nn.recurrent import Elman, GatedUnit, LongShortTerm, Recurrent
+
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Step(Recurrent):
     """One step of a recurrence, for loops of one's own."""
 
+    leak = 1.0
+
     def _build(self, device, dtype) -> None:
+        self._steps = Steps()
         self._register({"": self.input_size}, device, dtype)
         if not self.bias:
             self.register_parameter("bias_ih", None)
             self.register_parameter("bias_hh", None)
 
+    def _cell(self) -> Cell | None:
+        """What the kernel knows the cell by; None where it learns parameters."""
+        phis = tuple(self._phi(place, "") for place in self._places)
+        found = registry.activations_of(phis)
+        if found is None or any(found[1]):
+            return None
+        return registry.cell(self._kernel, *found, self.leak)
+
     def _run(self, input: Tensor, states: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
+        if states is not None:
+            weights = tuple(map(self._parameters.get, _WEIGHTS))
+            at_once = self._steps(input, states, weights, self.leak, self._cell)
+            if at_once is not None:
+                return at_once
         x = checks.tensor(input)
         if x.dim() not in (1, 2):
             raise LayerError("nn.cell_rank", shape=tuple(x.shape))
@@ -92,7 +113,8 @@ class RNNCell(Step, Elman):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state; see the class for shapes."""
-        return self._run(input, checks.state_tensors(hx, 1))[0]
+        states = (hx,) if type(hx) is Tensor else checks.state_tensors(hx, 1)
+        return self._run(input, states)[0]
 
 
 class GRUCell(Step, GatedUnit):
@@ -146,7 +168,8 @@ class GRUCell(Step, GatedUnit):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state; see the class for shapes."""
-        return self._run(input, checks.state_tensors(hx, 1))[0]
+        states = (hx,) if type(hx) is Tensor else checks.state_tensors(hx, 1)
+        return self._run(input, states)[0]
 
 
 class LSTMCell(Step, LongShortTerm):

@@ -381,6 +381,12 @@ class Code:
         """A place whose value changes: registers, once compiled."""
         return Variable(self, self._entry.alloca(initial.value.type), initial)
 
+    def room(self, count: Int | int, real: Real | None) -> Address:
+        """Memory that is this call's own, for so many numbers, or whole numbers."""
+        place = self.builder.alloca(I64 if real is None else real.type, self.int(count).value)
+        place.align = 64
+        return Address(self, place, real)
+
     @contextmanager
     def repeat(self, stop: Int | int, start: Int | int = 0, step: int = 1) -> Iterator[Int]:
         """A loop; the counter runs from ``start`` to below ``stop``."""

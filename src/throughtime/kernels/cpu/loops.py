@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from throughtime.activations.emit.lanes import I64, Address, Code, Int
 from throughtime.kernels.cpu.blocks import write_blocks
-from throughtime.kernels.cpu.frame import Frame
+from throughtime.kernels.cpu.frame import FIELDS, PLACE, Frame
 from throughtime.kernels.cpu.machine import Assembly
 from throughtime.kernels.cpu.pointwise import SHAPES, Shape
 
@@ -34,6 +34,7 @@ def write_loops(assembly: Assembly) -> None:
         _write_flush(assembly, name, shape)
         _write_backward_tile(assembly, name, shape)
         _write_backward(assembly, name, shape)
+        _write_step(assembly, name, shape)
         _write_team(assembly, f"forward_{name}")
         _write_team(assembly, f"backward_{name}")
 
@@ -239,6 +240,28 @@ def _write_forward(assembly: Assembly, name: str) -> None:
         scratch = frame.numbers("scratch") + frame["scratch_stride"] * worker
         with _tiles(code, frame, worker) as (first, rows):
             assembly.call(code, f"forward_tile_{name}", start, first, rows, scratch)
+
+
+def _write_step(assembly: Assembly, name: str, shape: Shape) -> None:
+    """step_NAME(frame, x, h, y), for LSTM also c and c_n: one step of all rows in own memory.
+
+    The frame, which many threads may use at once, holds what stays the same from step to step.
+    """
+    fields = ("x", "h0", "y", "c0", "c_n")[: 5 if shape.has_cell else 3]
+    kinds = "f" + "i" * len(fields)
+    with assembly.function(f"step_{name}", kinds, public=True) as (code, given, *changing):
+        start = code.room(len(FIELDS), None)
+        for i in range(len(FIELDS)):
+            (start + i).put_scalar((given + i).scalar())
+        for field, value in zip(fields, changing, strict=True):
+            (start + PLACE[field]).put_scalar(value.value)
+        frame = Frame(code, start, assembly.real)
+        scratch = code.room(frame["scratch_stride"], assembly.real)
+        bias = code.builder.ptrtoint(scratch.value, I64)
+        (start + PLACE["bias"]).put_scalar(bias)
+        assembly.call(code, f"prepare_forward_{name}", start)
+        own = scratch + frame["pitch"] * shape.sums
+        assembly.call(code, f"forward_tile_{name}", start, 0, frame["B"], own)
 
 
 def _write_team(assembly: Assembly, name: str) -> None:

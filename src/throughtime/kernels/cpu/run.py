@@ -37,12 +37,19 @@ def _loops(real: str) -> Program:
 
 
 @cache
-def _entry(real: str, name: str):
-    return _loops(real).function(name, 1 if name.startswith("prepare") else 2)
+def entry(real: str, name: str, arguments: int):
+    """A function of the time loops."""
+    return _loops(real).function(name, arguments)
 
 
 @cache
-def _pointwise(cell: Cell, real: str) -> tuple[Program, int, int]:
+def pointwise(cell: Cell, real: str) -> tuple[Program, int, int]:
+    """The cell's own code, and where in it the ways forward and back lie.
+
+    Raises:
+        NotEmittable: a formula uses a function that is not written for vectors.
+    """
+
     def write(assembly):
         write_forward(assembly, cell)
         write_backward(assembly, cell)
@@ -58,7 +65,7 @@ def compiled(cell: Cell, dtype: torch.dtype) -> None:
         NotEmittable: a formula uses a function that is not written for vectors.
     """
     _loops(NAMES[dtype])
-    _pointwise(cell, NAMES[dtype])
+    pointwise(cell, NAMES[dtype])
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ class Sizes:
         return size if size * self.bytes % 2048 else size + self.lanes
 
 
-def _frame(**fields: int) -> array:
+def frame_of(**fields: int) -> array:
+    """The frame with these fields; all others are 0, which is absent."""
     values = [0] * len(FIELDS)
     for name, value in fields.items():
         values[PLACE[name]] = value
@@ -98,7 +106,7 @@ def _frame(**fields: int) -> array:
 
 def _work(real: str, name: str, frame: array, workers: int) -> Work:
     """What a team does with a frame."""
-    run, address = _entry(real, name), frame.buffer_info()[0]
+    run, address = entry(real, name, 2), frame.buffer_info()[0]
     return Work(
         lambda worker: run(address, worker),
         (_loops(real).address(f"team_{name}"), address),
@@ -146,7 +154,7 @@ def _defaults(cell: Cell, dtype: torch.dtype, pitch: int) -> Tensor:
     return torch.tensor(values or [0.0], dtype=dtype).unsqueeze(-1).repeat(1, pitch)
 
 
-def _theta(cell: Cell, theta: Tensor | None, like: Tensor, pitch: int) -> Tensor:
+def parameters(cell: Cell, theta: Tensor | None, like: Tensor, pitch: int) -> Tensor:
     """All parameters, a row each, (rows, pitch)."""
     rows = _defaults(cell, like.dtype, pitch)
     if theta is None:
@@ -191,11 +199,11 @@ def forward(
     memory = empty(x, sum(packs) + shape.sums * pitch + workers * per_worker)
     at, unit = memory.data_ptr(), sizes.bytes
     bias = at + sum(packs) * unit
-    theta = _theta(cell, theta, x, pitch)
-    frame = _frame(
+    theta = parameters(cell, theta, x, pitch)
+    frame = frame_of(
         workers=workers, tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
         vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
-        reverse=reverse, pointwise=_pointwise(cell, real)[1],
+        reverse=reverse, pointwise=pointwise(cell, real)[1],
         order=_at(order), lengths=_at(lengths),
         x=_at(x), x_t=x_t, x_b=x_b, h0=_at(h0), c0=_at(c0),
         w_ih=_at(w_ih), w_hh=_at(w_hh), b_ih=_at(b_ih), b_hh=_at(b_hh), theta=_at(theta),
@@ -205,7 +213,7 @@ def forward(
         y=_at(y), h_n=_at(h_n), c_n=_at(c_n) if shape.has_cell else 0,
     )  # fmt: skip
     address = frame.buffer_info()[0]
-    _entry(real, f"prepare_forward_{cell.name}")(address)
+    entry(real, f"prepare_forward_{cell.name}", 1)(address)
     together(_work(real, f"forward_{cell.name}", frame, workers), workers)
     return y, h_n, c_n, saved
 
@@ -281,12 +289,12 @@ def backward(
     per_worker += capacity * (pitch * (shape.sums + 1) + x_pitch)
     memory = empty(x, sum(packs) + workers * per_worker)
     at = memory.data_ptr()
-    theta = _theta(cell, theta, x, pitch)
+    theta = parameters(cell, theta, x, pitch)
     places = {name: tensor.data_ptr() for name, tensor in (out | sums).items()}
-    frame = _frame(
+    frame = frame_of(
         workers=workers, tiles=-(-B // rows), rows=rows, T=T, B=B, I=I, H=H,
         vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(I), x_pitch=x_pitch,
-        reverse=reverse, pointwise=_pointwise(cell, real)[2],
+        reverse=reverse, pointwise=pointwise(cell, real)[2],
         order=_at(order), lengths=_at(lengths),
         x=_at(x), x_t=x_t, x_b=x_b, h0=_at(h0), c0=_at(c0),
         w_ih=_at(w_ih), w_hh=_at(w_hh), theta=_at(theta),
@@ -298,7 +306,7 @@ def backward(
         **places,
     )  # fmt: skip
     address = frame.buffer_info()[0]
-    _entry(real, f"prepare_backward_{cell.name}")(address)
+    entry(real, f"prepare_backward_{cell.name}", 1)(address)
     together(_work(real, f"backward_{cell.name}", frame, workers), workers)
     widths = {"dw_ih": I, "dw_hh": H, "db": H, "dtheta": H}
     for name, parts in sums.items():
