@@ -16,7 +16,7 @@ from torch import nn
 import throughtime.nn as ours
 from throughtime import Activation
 from throughtime.gradients import Monitor, trace
-from throughtime.report.gradients.figures import number
+from throughtime.report.gradients.figures import number, steps
 from throughtime.report.gradients.panels import PANELS
 
 B, H = 6, 8
@@ -265,6 +265,14 @@ def test_tables_hold_the_measures(opened):
         assert [c[5] for c in cells] == [number(v) for v in held["signal"]["injected"]]
         page.locator("[data-table=table_units] summary").click()
         assert page.locator("[data-table=table_units] tbody tr").count() == H
+        page.locator("[data-table=table_forecast] summary").click()
+        forecast = page.locator("[data-table=table_forecast] tbody tr").evaluate_all(
+            "rows => rows.map(r => [r.cells[0].innerText, r.cells[1].innerText])"
+        )
+        assert forecast == [
+            ["tanh", steps(held["transport"]["horizon"]["value"])],
+            *([name, steps(m["horizon"])] for name, m in held["counterfactual"].items()),
+        ]
 
 
 def test_exactness_cost_and_what_is_left_out_are_told(opened):

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from throughtime.gradients.advise.reference import few
 from throughtime.gradients.measure import (
     OneStep,
+    Spectrum,
     Transport,
     budget,
     census,
@@ -36,6 +38,7 @@ OTHERS = ("tanh", "relu", "leaky_relu", "elu")
 COSTLY = ("lag_map", "lyapunov", "one_step")
 _CHEAP_STATE = 256
 _ROWS, _COLUMNS = 64, 240
+_EXPONENTS, _SEQUENCES = 64, 8
 
 
 def measured(
@@ -48,9 +51,10 @@ def measured(
 
     Args:
         records: of a trace or a monitor.
-        costly: take the lag map (8 more passes back), the Lyapunov spectrum (a QR at every step)
-            and, beyond 256 state variables, the singular values of single steps too. What is left
-            out is null, and named in ``left_out``.
+        costly: take the lag map (8 more passes back), the Lyapunov spectrum (a QR at every step,
+            for at most 64 exponents over the first 8 sequences) and, beyond 256 state variables,
+            the singular values of single steps too. What is left out is null, and named in
+            ``left_out``.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
 
@@ -86,7 +90,7 @@ def _of(record: Record, costly: bool, compare: Sequence[object] | None) -> dict[
             "budget": budget(record),
             "lag_map": lag_map(record) if costly else None,
             "transport": _transport(transport(record)),
-            "lyapunov": lyapunov(record, transient=_transient(record)) if costly else None,
+            "lyapunov": _lyapunov(record) if costly else None,
             "one_step": _one_step(one_step(record, count=4, sequences=2)) if single else None,
             "census": units,
             "shares": units.shares,
@@ -116,8 +120,11 @@ def _one_step(found: OneStep) -> dict[str, Any]:
     return plain(replace(found, singular_values=np.zeros(0))) | {"singular_values": ranked}
 
 
-def _transient(record: Record) -> int:
-    return min(len(record.alive) // 10, int(record.lengths.max()) - 1)
+def _lyapunov(record: Record) -> Spectrum:
+    """The leading exponents over the first sequences: a whole spectrum grows with the cube of H."""
+    sample = few(record, _SEQUENCES)
+    transient = min(len(sample.alive) // 10, int(sample.lengths.max()) - 1)
+    return lyapunov(sample, min(record.recurrence.state_size, _EXPONENTS), transient)
 
 
 def _places(record: Record) -> tuple[str, ...]:

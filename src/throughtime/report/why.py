@@ -19,6 +19,7 @@ from throughtime.report.gradients.figures import (
     real,
     steps,
 )
+from throughtime.report.gradients.panels import classes
 from throughtime.study.result import Section
 
 Flow = Mapping[str, Any]
@@ -182,7 +183,9 @@ class _Shared:
         if shares[4:]:
             rest = percent(sum(share for _, share in shares[4:]))
             plot.text(90, _HEIGHT - 6, f"+ {rest}", anchor="end")
-        return plot.svg(f"{say('traces.why_census', language)}: {_census_text(flow, language)}")
+        return plot.svg(
+            f"{say('traces.why_census', language)}: {classes(flow['census'], language)}"
+        )
 
 
 def _sentence(row: Row, several: bool, language: str) -> str:
@@ -209,7 +212,7 @@ def _sentence(row: Row, several: bool, language: str) -> str:
         phi=flow["activation"],
         reach=reach,
         update=update,
-        units=_say("why_units", language, classes=_census_text(flow, language)),
+        units=_say("why_units", language, classes=classes(flow["census"], language)),
         **factors,
     ).strip()
 
@@ -240,7 +243,7 @@ def _numbers(rows: list[Row], several: bool, language: str) -> Markup:
                     steps(row[2]["last_steps"]),
                 )
             ),
-            _census_text(row[2], language),
+            classes(row[2]["census"], language),
         )
         for row in rows
     )
@@ -275,12 +278,6 @@ def _interval(estimate: Mapping[str, Any]) -> str:
 
 def _classes(flow: Flow) -> list[tuple[str, float]]:
     return sorted(flow["census"].items(), key=lambda item: -item[1])
-
-
-def _census_text(flow: Flow, language: str) -> str:
-    return _say("comma", language).join(
-        f"{percent(share)} {_say(f'class_{name}', language)}" for name, share in _classes(flow)
-    )
 
 
 def _say(entry: str, language: str, **fields: Any) -> str:

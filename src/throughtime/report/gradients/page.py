@@ -24,7 +24,7 @@ from throughtime.report.gradients.figures import (
     real,
     steps,
 )
-from throughtime.report.gradients.panels import Measured, forms
+from throughtime.report.gradients.panels import Measured, classes, forms
 from throughtime.report.tables import TAGS, both
 
 _MOST_ROWS = 200
@@ -175,6 +175,8 @@ class _Layer:
         yield "table_steps", self._steps()
         yield "table_lags", self._lags()
         yield "table_units", self._units()
+        if self.m["counterfactual"]:
+            yield "table_forecast", self._forecast()
 
     def _steps(self) -> Markup:
         columns = {name: series(self.m, name) for name in _COLUMNS}
@@ -210,6 +212,19 @@ class _Layer:
         return table(
             "table_units", ("unit", "class", "on", "off_low", "off_high", "gradient"), rows
         )
+
+    def _forecast(self) -> Markup:
+        m = self.m
+        own = {"horizon": m["transport"]["horizon"]["value"], "shares": m["shares"]}
+        rows = [
+            [
+                name,
+                steps(found["horizon"]),
+                both({k: classes(found["shares"], k) for k in LANGUAGES}),
+            ]
+            for name, found in {m["activation"]: own, **m["counterfactual"]}.items()
+        ]
+        return table("table_forecast", ("activation", "horizon", "classes"), rows)
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Markup]]) -> Markup:

@@ -225,8 +225,8 @@ def barcode(m: Measured, language: str | None = None) -> Plot | None:
 
 def census_said(m: Measured, language: str) -> str:
     """Shares of the classes of units."""
-    return say("traces.census_said", language, classes=_classes(m, language), units=m["units"],
-               phi=m["activation"])  # fmt: skip
+    told = classes(m["shares"], language)
+    return say("traces.census_said", language, classes=told, units=m["units"])
 
 
 def lag_map(m: Measured, language: str | None = None) -> Plot | None:
@@ -633,10 +633,11 @@ def _history(m: Measured, *names: str) -> list[Curve]:
     return [curve(frame[name]) for frame in m.get("frames", ()) for name in names]
 
 
-def _classes(m: Measured, language: str) -> str:
-    shares = sorted(m["shares"].items(), key=lambda item: -item[1])
+def classes(shares: Mapping[str, Any], language: str) -> str:
+    """Shares of units by class in words, the largest first."""
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
     return say("traces.comma", language).join(
-        f"{percent(share)} {say(f'traces.class_{name}', language)}" for name, share in shares
+        f"{percent(share)} {say(f'traces.class_{name}', language)}" for name, share in ordered
     )
 
 
