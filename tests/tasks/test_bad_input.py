@@ -233,6 +233,8 @@ OBJECTS: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "unknown scaling": ("digits", {"scaling": "log"}, ["scaling"]),
     "ucr name": ("ucr:../etc", {}, ["'../etc'"]),
     "ucr folder": ("ucr:ArrowHead", {"folder": "/nowhere"}, ["/nowhere/ArrowHead"]),
+    "ucr folder of a name": ("ucr:ArrowHead:folder=/nowhere", {}, ["/nowhere/ArrowHead"]),
+    "ucr text": ("ucr:ArrowHead:T=3", {}, ["'T'", "ucr:ArrowHead", "folder"]),
     "ucr parameter": ("ucr:ArrowHead", {"T": 3}, ["'T'", "folder"]),
 }  # fmt: skip
 

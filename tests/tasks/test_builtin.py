@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 from sklearn.datasets import load_digits
 
 from throughtime import tasks
+from throughtime.errors import DataError
 from throughtime.tasks.builtin.chaos import integrate
 
 SMALL = {
@@ -217,3 +218,25 @@ def test_ucr_without_the_extra_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(MissingExtraError, match=r"throughtime\[ucr\]"):
         tasks.load("ucr:ArrowHead")
+
+
+def test_ucr_from_a_folder_given_with_the_name(tmp_path: Path):
+    text = "@problemName Toy\n@classLabel true a b\n@data\n" + "1,2:a\n3,4:b\n" * 9
+    for part in ("TRAIN", "TEST"):
+        (tmp_path / f"Toy_{part}.ts").write_text(text)
+    task = tasks.load(f"ucr:Toy:folder={tmp_path}")
+    assert len(task) == 36 and task.given is not None
+
+
+@pytest.mark.parametrize("name", ["arrowhead", "ArrowHed"])
+def test_a_set_of_ucr_mistyped_names_the_nearest(name, monkeypatch, tmp_path):
+    aeon = pytest.importorskip("aeon.datasets", reason="the extra ucr (aeon) is not installed")
+
+    def refuse(*_, **__):
+        raise ValueError("no such set")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(aeon, "load_classification", refuse)
+    monkeypatch.setattr(aeon, "load_regression", refuse)
+    with pytest.raises(DataError, match="Did you mean ArrowHead"):
+        tasks.load(f"ucr:{name}")

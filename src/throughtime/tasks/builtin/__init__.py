@@ -46,14 +46,17 @@ def _plain(name: str) -> str:
 
 
 def builtin(source: str, parameters: dict[str, Any], options: Options) -> Task:
-    """The built-in set ``name`` or ``name:T=200,N=2000``, keyword parameters added.
+    """The set ``name``, ``name:T=200,N=2000`` or ``ucr:NAME:folder=DIR``, keywords added.
 
     Raises:
         DataError: a parameter is not known or has no usable value.
     """
     name, _, rest = source.partition(":")
     if name == "ucr":
-        return ucr(rest, options, **_only_folder(source, parameters))
+        member, _, text = rest.partition(":")
+        key, _, value = text.partition("=")
+        given = {key.strip(): value.strip(), **parameters} if text else parameters
+        return ucr(member, options, **_only_folder(f"ucr:{member}", given))
     build = _SETS[_plain(name)]
     known = {k: v for k, v in get_type_hints(build).items() if k != "return"}
     given = dict(parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from throughtime.errors import DataError, MissingExtraError
@@ -18,8 +19,8 @@ def ucr(name: str, options: Options, folder: str | Path | None = None) -> Task:
     Args:
         name: such as ``ArrowHead``.
         options: what else the person said.
-        folder: where ``NAME/NAME_TRAIN.ts`` lies; by default the files that come with aeon (the
-            extra ``ucr``), then the cache, then a download by aeon into the cache.
+        folder: where ``NAME_TRAIN.ts`` or ``NAME/NAME_TRAIN.ts`` lies; by default the files that
+            come with aeon (the extra ``ucr``), then the cache, then a download by aeon into it.
 
     Raises:
         DataError: there is no such set.
@@ -28,7 +29,9 @@ def ucr(name: str, options: Options, folder: str | Path | None = None) -> Task:
     if not name or Path(name).name != name:
         raise DataError("tasks.ucr_name", name=name)
     if folder is not None:
-        path = _train_file(Path(folder).expanduser(), name)
+        place = Path(folder).expanduser()
+        inside, beside = _train_file(place, name), place / f"{name}_TRAIN.ts"
+        path = beside if beside.exists() else inside
         if not path.exists():
             raise DataError("tasks.missing_file", file=str(path))
         return from_ts(path, None, options)
@@ -65,4 +68,19 @@ def _download(name: str, cache: Path) -> Path:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if _train_file(cache, name).exists():
             return _train_file(cache, name)
+    near = _near(name)
+    if near is not None:
+        raise DataError("tasks.ucr_unknown", name=name, near=near)
     raise DataError("tasks.ucr_unavailable", name=name, reason=reason)
+
+
+def _near(name: str) -> str | None:
+    """A set that may be meant, if there is none called ``name``."""
+    from aeon.datasets.tsc_datasets import tsc_zenodo
+    from aeon.datasets.tser_datasets import tsr_zenodo
+
+    known = {n.lower(): n for n in (*tsc_zenodo, *tsr_zenodo)}
+    if name in known.values():
+        return None
+    near = get_close_matches(name.lower(), known, 1, cutoff=0.6)
+    return known[near[0]] if near else None
