@@ -53,3 +53,14 @@ def test_a_formula_of_ones_own_is_drawn(tmp_path):
     assert said.returncode == 0 and str(file) in said.stdout
     assert file.read_text("utf-8").startswith("<svg")
     assert throughtime("activations", "--plot", str(file)).returncode == 2
+
+
+def test_a_terminal_that_has_no_greek_letters_is_no_error():
+    code = "import sys; sys.path.insert(0, 'src'); from throughtime.cli import main; main()"
+    said = subprocess.run(
+        [sys.executable, "-c", code, "activations", "elu", "--lang", "en"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"},
+    )
+    assert said.returncode == 0 and "alpha*expm1(x)" in said.stdout, said.stderr

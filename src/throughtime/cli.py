@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -414,6 +415,9 @@ def _time(seconds: float) -> str:
 
 def main() -> None:
     """Run the command line; what a person can mend is said without a traceback, exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without φ shows ? in its place
+            stream.reconfigure(errors="replace")
     try:
         app()
     except CycloptsError:  # the usage was wrong, and that has been said

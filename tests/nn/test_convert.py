@@ -167,6 +167,7 @@ def parametrised():
         (lambda: nn.GRU(3, 4), {"output_activation": "elu"}, "layers of this model are GRU"),
         (lambda: nn.LSTM(3, 4), {"leak": 0.5}, "leak= would have no effect"),
         (lambda: nn.RNN(3, 4), {"leak": 2}, "leak = 2"),
+        (lambda: "model.pt", {"activation": "elu"}, "model is a str"),
         (lambda: nn.RNN(3, 4), {"activation": "rleu"}, "The nearest: relu"),
         (lambda: nn.Sequential(Own(3, 4)), {"activation": "elu"}, "0 is a Own"),
         (parametrised, {"activation": "elu"}, "a class derived from a recurrent layer"),

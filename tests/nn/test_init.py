@@ -259,3 +259,13 @@ def test_what_has_no_place_is_refused():
         tt.nn.LSTM(3, 4, bias=False, forget_bias=1.0)
     with pytest.raises(LayerError, match="has no critical gain"):
         tt.nn.RNN(3, 4, nonlinearity=tt.Activation("flat", "0*x"), recurrent_init="critical")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("how", tt.nn.init.names())
+def test_every_start_fills_weights_of_half_precision(how, dtype):
+    w = tt.nn.GRU(3, 8, recurrent_init=how, dtype=dtype).weight_hh_l0[:8]
+    assert w.dtype == dtype and w.isfinite().all()
+    if how == "orthogonal":
+        product = w.detach().float() @ w.detach().float().T
+        torch.testing.assert_close(product, torch.eye(8), rtol=0, atol=0.02)

@@ -78,6 +78,8 @@ def convert(
         "leak": leak,
     }
     asked = {argument: value for argument, value in asked.items() if value is not None}
+    if not isinstance(model, nn.Module):
+        raise LayerError("nn.convert_no_model", kind=type(model).__name__)
     found = dict(_recurrent(model))
     if not found:
         raise LayerError("nn.convert_nothing", model=type(model).__name__)

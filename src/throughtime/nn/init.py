@@ -46,7 +46,11 @@ def uniform(block: Block, bound: float | None = None) -> None:
 
 def orthogonal(block: Block, gain: float = 1.0) -> None:
     """A random orthogonal matrix times ``gain`` (Saxe et al. 2014, arXiv:1312.6120)."""
-    nn.init.orthogonal_(block.hh, gain=_positive("orthogonal", "gain", gain))
+    gain = _positive("orthogonal", "gain", gain)
+    if block.hh.dtype in (torch.float16, torch.bfloat16):  # no QR of half precision
+        block.hh.copy_(nn.init.orthogonal_(block.hh.float(), gain=gain))
+    else:
+        nn.init.orthogonal_(block.hh, gain=gain)
 
 
 def identity(block: Block) -> None:
