@@ -5,6 +5,8 @@ for half of these: so they are built as in :mod:`.lane_maths`, e^x = 2^n e^r wit
 Sine, cosine, logarithm and the error function are those of CUDA's library, good to an ulp or two.
 """
 
+# pyright: reportArgumentType=false
+# (numbers become constants of the code)
 from __future__ import annotations
 
 import math
