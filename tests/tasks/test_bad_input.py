@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ def long(**changes: Any) -> str:
     return long_frame().drop("person", "amount").with_columns(**changes).write_csv()
 
 
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ones((20, 4)))
+    return file.getvalue()
+
+
 def over_time(frame: pl.DataFrame) -> str:
     return frame.write_csv()
 
@@ -60,7 +67,9 @@ FILES: dict[str, tuple[str, str | bytes, dict[str, Any], list[str]]] = {
     "png as parquet": ("a.parquet", PNG, {"target": "label"}, ["a.parquet", ".parquet"]),
     "csv as feather": ("a.feather", W, {"target": "label"}, ["a.feather", ".feather"]),
     "csv as arrow": ("a.arrow", W, {"target": "label"}, ["a.arrow", ".arrow"]),
-    "png as npz": ("a.npz", PNG, {}, ["a.npz", ".npz"]),
+    "png as npz": ("a.npz", PNG, {}, ["a.npz", ".npz", "ending"]),
+    "letters as npz": ("a.npz", b"xx", {}, ["a.npz", ".npz", "ending"]),
+    "npy as npz": ("a.npz", npy(), {}, ["a.npz", ".npz", "ending"]),
     "csv as ts": ("a.ts", W, {}, ["a.ts", "line 1", "@data"]),
     "unknown suffix": ("a.xlsx", b"PK\x03\x04", {}, ["a.xlsx", ".csv", ".parquet"]),
     "no suffix": ("data", W, {}, ["data", ".csv"]),

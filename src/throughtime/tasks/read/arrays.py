@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import polars as pl
@@ -32,14 +33,15 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     Raises:
         DataError: it is no such file, or holds pickled objects.
     """
+    other = {"file": path.name, "suffix": ".npz"}
+    if not is_zipfile(path):
+        raise DataError("tasks.other_kind", **other, reason="no zip archive")
     try:
         with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray):
-                raise DataError("tasks.other_kind", file=path.name, suffix=".npz", reason="npy")
             return {name: file[name] for name in file.files}
-    except (BadZipFile, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError("tasks.other_kind", file=path.name, suffix=".npz", reason=reason) from None
+    except (BadZipFile, EOFError, OSError, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError("tasks.other_kind", **other, reason=reason) from None
     except ValueError:
         raise DataError("tasks.pickled_arrays", file=path.name) from None
 
