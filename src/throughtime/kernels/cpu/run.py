@@ -28,7 +28,7 @@ THREAD_WORK = 1.5e6
 # steps times rows from which on packed weights repay the packing
 PACKING_WORK = 6
 # rows whose products with δ make one update of the gradients of the weights, and their bytes
-GATHERED_ROWS, GATHERED_BYTES = 128, 1 << 19
+GATHERED_ROWS, GATHERED_BYTES = 128, 1 << 22
 
 
 @cache
