@@ -24,6 +24,11 @@ app = App(
     help="Speed beside the peers installed.",
     usage="Usage: throughtime bench [COMMAND] [--warm]\n",
 )
+app.command(
+    "throughtime.bench.gradients:gradients",
+    name="gradients",
+    help="Time a monitor beside plain training and a full trace beside one step, in one process.",
+)
 
 
 @app.default

@@ -1,0 +1,210 @@
+"""What looking at gradients costs: a monitor beside plain training, a trace beside one step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from cyclopts import Parameter
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from throughtime.bench.shapes import Shape
+from throughtime.language import say, use_language
+
+SHAPE, EVERY, CLASSES = Shape(32, 128, 128), 16, 10
+CELLS = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
+LIBRARIES = ("throughtime.nn", "torch.nn")
+MONITOR_GOAL, TRACE_GOAL = 1.05, 3.0
+EXACT = 1e-10
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What looking at one network costs, over the time of a training step.
+
+    Attributes:
+        cell: ``"elman"``, ``"gru"`` or ``"lstm"``.
+        library: whose layer.
+        step: seconds of one training step.
+        monitor: time of 16 steps with a monitor that looks once, over that without.
+        trace: time of ``trace`` alone, over a step.
+        full: time of ``trace`` and all measures but the lag map and the Lyapunov spectrum.
+        distance: of ∇W_hh rebuilt from the records to autograd's own, relative, in float64.
+        same: whether the weights after monitored steps are those after plain ones, bit for bit.
+    """
+
+    cell: str
+    library: str
+    step: float
+    monitor: float
+    trace: float
+    full: float
+    distance: float
+    same: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether the check passed; figures that did not are not shown."""
+        return self.same and self.distance <= EXACT
+
+
+class _Network(nn.Module):
+    def __init__(self, library: str, cell: str):
+        super().__init__()
+        room: Any = nn
+        if library == "throughtime.nn":
+            from throughtime import nn as room
+        torch.manual_seed(0)
+        self.rnn = getattr(room, CELLS[cell])(SHAPE.I, SHAPE.H)
+        self.head = nn.Linear(SHAPE.H, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0][-1])
+
+
+def _loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return cross_entropy(model(batch[0]), batch[1])
+
+
+def _batch() -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(SHAPE.T, SHAPE.B, SHAPE.I, generator=draw)
+    return x, torch.randint(CLASSES, (SHAPE.B,), generator=draw)
+
+
+def _training(model: nn.Module, monitored: bool) -> Callable[[], None]:
+    """``EVERY`` steps of Adam."""
+    from throughtime.gradients import Monitor
+
+    optimiser, batch = torch.optim.Adam(model.parameters()), _batch()
+    if monitored:
+        Monitor(model, optimiser, every=EVERY)
+
+    def steps() -> None:
+        for _ in range(EVERY):
+            optimiser.zero_grad()
+            _loss(model, batch).backward()
+            optimiser.step()
+
+    return steps
+
+
+def measure(library: str, cell: str, seconds: float) -> Cost:
+    """Check one network, then time what looking at it costs.
+
+    Args:
+        library: ``"throughtime.nn"`` or ``"torch.nn"``.
+        cell: ``"elman"``, ``"gru"`` or ``"lstm"``.
+        seconds: of measurement for each contender, about.
+    """
+    from throughtime.bench.clock import medians
+    from throughtime.gradients import trace
+
+    plain, monitored = (_Network(library, cell) for _ in range(2))
+    rounds = [_training(plain, False), _training(monitored, True)]
+    for steps in rounds:
+        steps()
+    other = monitored.state_dict()
+    same = all(torch.equal(w, other[name]) for name, w in plain.state_dict().items())
+    x, y = batch = _batch()
+    distance = max(trace(plain.double(), (x.double(), y), _loss).check.values())
+    plain.float()
+
+    unwatched = _training(_Network(library, cell), False)
+    without, watched = medians([unwatched, rounds[1]], seconds)
+    alone, full = medians(
+        [
+            lambda: trace(plain, batch, _loss),
+            lambda: trace(plain, batch, _loss).measured(compare=("elu",)),
+        ],
+        seconds,
+    )
+    step = without / EVERY
+    return Cost(cell, library, step, watched / without, alone / step, full / step, distance, same)
+
+
+def gradients(
+    *,
+    threads: int = 2,
+    cells: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = tuple(CELLS),
+    seconds: float = 4.0,
+    json_: Annotated[Path | None, Parameter(name="--json")] = None,
+    lang: Annotated[Literal["en", "zh"] | None, Parameter(name="--lang")] = None,
+) -> None:
+    """Time a monitor beside plain training and a full trace beside one step, in one process.
+
+    A network's figures are shown only where its records rebuild the gradient of W_hh to 1e-10 in
+    float64 and monitored training gives the same weights bit for bit. Times are medians; plain and
+    monitored training take turns.
+
+    Args:
+        threads: of the processor.
+        cells: elman, gru, lstm; all by default.
+        seconds: of measurement for each contender, about.
+        json_: write all figures to a file.
+        lang: language of all that is said.
+    """
+    use_language(lang)
+    from rich.console import Console
+    from rich.progress import track
+
+    from throughtime.bench.output import writable
+    from throughtime.errors import BenchError
+
+    writable(json_)
+    if threads < 1:
+        raise BenchError("bench.at_least", argument="--threads", value=threads)
+    if not seconds > 0:
+        raise BenchError("bench.at_least", argument="--seconds", value=seconds)
+    for cell in cells:
+        if cell not in CELLS:
+            known = ", ".join(CELLS)
+            raise BenchError("bench.unknown", argument="--cells", value=cell, known=known)
+    torch.set_num_threads(threads)
+    console = Console(highlight=False)
+    jobs = [(library, cell) for library in LIBRARIES for cell in cells]
+    minutes = f"{len(jobs) * seconds * 5 / 60:.1f}"
+    shape = f"(B,T,H) = ({SHAPE.B},{SHAPE.T},{SHAPE.H})"
+    console.print(say("gradients.bench_cost", shape=shape, threads=threads, minutes=minutes))
+    found = [
+        measure(library, cell, seconds)
+        for library, cell in track(jobs, say("gradients.bench_working"), console=console)
+    ]
+    console.print(_table(found))
+    console.print(say("gradients.bench_note"), markup=False)
+    if json_ is not None:
+        beside = json_.with_name(f".{json_.name}.partial")
+        beside.write_text(json.dumps([asdict(cost) for cost in found], indent=1), "utf-8")
+        beside.replace(json_)
+
+
+def _table(costs: list[Cost]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for name in ("step", "monitor", "trace", "full", "distance"):
+        table.add_column(say(f"gradients.bench_{name}"), justify="right")
+    for cost in costs:
+        figures = ["–"] * 4
+        if cost.right:
+            full = f"{cost.full:.1f}×"
+            if cost.library == "throughtime.nn":
+                full = _judged(cost.full, TRACE_GOAL, full)
+            figures = [f"{cost.step * 1e3:.1f} ms",
+                       _judged(cost.monitor, MONITOR_GOAL, f"{cost.monitor:.3f}×"),
+                       f"{cost.trace:.1f}×", full]  # fmt: skip
+        name = f"{cost.library}.{CELLS[cost.cell]}"
+        table.add_row(name, *figures, f"{cost.distance:.0e}")
+    return table
+
+
+def _judged(value: float, goal: float, text: str) -> str:
+    met = say("gradients.bench_met" if value <= goal else "gradients.bench_missed")
+    return f"{text} (≤ {goal:g}×: {met})"
