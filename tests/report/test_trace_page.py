@@ -150,6 +150,14 @@ def test_the_arithmetic_is_what_comes_next(opened):
         assert f"= {number(total[8], 4)}" in page.locator(".layer.chosen .sums").inner_text()
 
 
+def test_the_gain_of_gated_cells_is_not_called_a_product(opened):
+    for cell in (nn.GRU, nn.LSTM):
+        with opened(traced(cell(3, H)).to_html) as page:
+            page.locator(".layer.chosen .arithmetic summary").click()
+            sums = page.locator(".layer.chosen .sums").inner_text()
+            assert "gain, all paths together" in sums and "φ′ × W_hh" not in sums
+
+
 def test_by_keyboard_alone(opened):
     found = traced(nn.GRU(3, H, 2, bidirectional=True))
     with opened(found.to_html) as page:

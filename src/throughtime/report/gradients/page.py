@@ -29,8 +29,8 @@ from throughtime.report.tables import TAGS, both
 
 _MOST_ROWS = 200
 _WORDS = (
-    "arithmetic_none", "sum_gain", "sum_arrives", "sum_injected", "sum_passed", "sum_share",
-    "sum_on", "step", "look_value",
+    "arithmetic_none", "sum_gain", "sum_gain_gated", "sum_arrives", "sum_injected", "sum_passed",
+    "sum_share", "sum_on", "step", "look_value",
 )  # fmt: skip
 _COLUMNS = {
     "total": ("signal", "total"),

@@ -135,10 +135,11 @@
     const { kind, reverse } = record(), { time, share } = sharesNow();
     const lines = [[say.sum_arrives, number(at.total, 4)], [say.sum_injected, number(at.injected, 4)]];
     const gain = at.gain === null || at.gain === undefined ? null : Math.exp(at.gain);
-    if (gain === null) lines.push([say.sum_gain, say.arithmetic_none]);
+    const name = kind === "elman" ? say.sum_gain : say.sum_gain_gated;
+    if (gain === null) lines.push([name, say.arithmetic_none]);
     else if (kind === "elman")
-      lines.push([say.sum_gain, `ln q = ${number(at.slope, 4)} + (${number(at.weights, 4)}) = ${number(at.gain, 4)}   q = ${number(Math.exp(at.slope), 4)} × ${number(Math.exp(at.weights), 4)} = ${number(gain, 4)}`]);
-    else lines.push([say.sum_gain, `ln q = ${number(at.gain, 4)}   q = ${number(gain, 4)}`]);
+      lines.push([name, `ln q = ${number(at.slope, 4)} + (${number(at.weights, 4)}) = ${number(at.gain, 4)}   q = ${number(Math.exp(at.slope), 4)} × ${number(Math.exp(at.weights), 4)} = ${number(gain, 4)}`]);
+    else lines.push([name, `ln q = ${number(at.gain, 4)}   q = ${number(gain, 4)}`]);
     if (gain !== null && kind !== "lstm" && at.total !== null)
       lines.push([say.sum_passed, `${number(at.total, 4)} × ${number(gain, 4)} = ${number(at.total * gain, 4)}`]);
     const whole = share.reduce((sum, v, i) => sum + ((reverse ? time[i] <= t : time[i] >= t) ? v ?? 0 : 0), 0);
