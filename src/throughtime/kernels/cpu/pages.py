@@ -1,8 +1,8 @@
 """Memory for large arrays without a stop at every page.
 
 The system stops a program at its first touch of each page of 4 KB: for a layer with few units that
-takes longer than its arithmetic. So memory that was given back is kept at hand, and arrays too
-large for that get large pages.
+takes longer than its arithmetic. So memory that was given back is kept at hand, and large arrays
+get large pages.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-# from this size on the C library takes every array anew from the system, whatever it has at hand
-ANEW = 32 << 20
+# up to this size the C library can be brought to keep what was freed
+KEPT = 31 << 20
+# bytes from which on an array holds a large page or more, wherever it begins
+LARGE = 4 << 20
 
 
 @cache
@@ -26,7 +28,7 @@ def _keep_at_hand() -> None:
     It adapts by itself: once an array of a size was freed, those up to that size are kept. This
     one, which nobody touches, spares a program to learn it.
     """
-    torch.empty(ANEW - (1 << 20), dtype=torch.uint8)
+    torch.empty(KEPT, dtype=torch.uint8)
 
 
 @cache
@@ -43,7 +45,7 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     """An array without values, as ``like.new_empty``; a refusal by the system changes nothing."""
     _keep_at_hand()
     array = like.new_empty(shape)
-    if array.nbytes >= ANEW and (advise := _advise()) is not None:
+    if array.nbytes >= LARGE and (advise := _advise()) is not None:
         start = array.data_ptr()
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         advise(first, start + array.nbytes - first, mmap.MADV_HUGEPAGE)

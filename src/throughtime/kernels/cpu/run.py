@@ -43,6 +43,11 @@ def entry(real: str, name: str, arguments: int):
 
 
 @cache
+def _team(real: str, name: str) -> int:
+    return _loops(real).address(f"team_{name}")
+
+
+@cache
 def pointwise(cell: Cell, real: str) -> tuple[Program, int, int]:
     """The cell's own code, and where in it the ways forward and back lie.
 
@@ -109,7 +114,7 @@ def _work(real: str, name: str, frame: array, workers: int) -> Work:
     run, address = entry(real, name, 2), frame.buffer_info()[0]
     return Work(
         lambda worker: run(address, worker),
-        (_loops(real).address(f"team_{name}"), address),
+        (_team(real, name), address),
         lambda: workers - frame[PLACE["next_worker"]],
     )
 
@@ -316,7 +321,7 @@ def backward(
 
 def _total(parts: Tensor) -> Tensor:
     """The sum over the workers."""
-    total, *others = parts
-    for part in others:
-        total = total.add_(part)
+    total = parts[0]
+    for worker in range(1, len(parts)):
+        total = total.add_(parts[worker])
     return total
