@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 from itertools import count, product
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -151,7 +152,7 @@ def pairs_to_decide(
 
 def what_can_be_shown(
     pairs: int, comparisons: int, level: float = 0.95
-) -> tuple[str, dict[str, object]]:
+) -> tuple[str, dict[str, Any]]:
     """A sentence on what so many paired seeds can and cannot show.
 
     Returns:
@@ -164,7 +165,7 @@ def what_can_be_shown(
     """
     if comparisons < 1:
         return "judge.nothing_to_compare", {}
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "pairs": pairs,
         "comparisons": comparisons,
         "smallest_p": f"{smallest_p(pairs):.3g}",
