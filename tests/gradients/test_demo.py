@@ -42,3 +42,8 @@ def test_the_table_as_text():
     rows = list(demo.initial_gradients(["tanh", "relu"], ["identity"], ["normal"], [20], 10, 2))
     text = "\n".join(demo.table(rows))
     assert "identity" in text and "N(0,1)" in text and "% 0)" in text
+
+
+def test_leaky_relu_never_lets_nothing_through_however_little_it_is():
+    (cell,) = demo.initial_gradients(["leaky_relu"], ["default"], ["uniform"], [400], networks=3)
+    assert cell.zero == 0 and cell.value < -140

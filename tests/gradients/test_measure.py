@@ -14,6 +14,7 @@ import throughtime.cells as cells
 import throughtime.nn as ours
 from throughtime.errors import TraceError
 from throughtime.gradients import measure, trace
+from throughtime.gradients.measure.transport import _resampled
 
 T, B, H = 12, 5, 6
 LENGTHS = [12, 7, 1, 9, 12]
@@ -216,6 +217,28 @@ def test_decay_time_and_horizon_of_a_known_network():
     assert not found.censored
     kept = measure.transport(linear(orthogonal(8), T=50), resamples=10)
     assert kept.censored and kept.horizon.value == 50
+
+
+def test_transport_far_below_the_square_root_of_the_smallest_number():
+    """ln ρ falls on a straight line to 1e-200; nothing is taken for an exact zero."""
+    found = measure.transport(linear(0.01 * orthogonal(8), T=100), probes=None, resamples=20)
+    np.testing.assert_allclose(np.log10(found.rho), -2.0 * np.arange(101), atol=1e-9)
+    assert not found.zero.any()
+    assert found.decay_time.value == pytest.approx(-1 / math.log(0.01))
+
+
+def test_the_bootstrap_is_that_of_the_curves_themselves():
+    """Against resampling one curve at a time, with padding and a sequence that overflowed."""
+    draw = np.random.default_rng(3)
+    rho = np.exp(draw.normal(size=(9, 6)) - np.arange(9)[:, None])
+    rho[6:, 1], rho[4:, 4] = np.nan, np.inf
+    curves = _resampled(rho, 40, 5)
+    rows = np.random.default_rng(5).integers(0, 6, (40, 6))
+    for curve, chosen in zip(curves, [np.arange(6), *rows], strict=True):
+        some = rho[:, chosen]
+        counts = (~np.isnan(some)).sum(1)
+        expected = np.sqrt(np.nansum(some**2, 1) / np.where(counts, counts, np.nan))
+        np.testing.assert_allclose(curve, expected, rtol=1e-12)
 
 
 # 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,8 +77,8 @@ def transport(
         S. Hochreiter (1991) and Y. Bengio et al. (1994) for the product of Jacobians; the random
         estimate is Hutchinson's (1990).
     """
-    squares, cell_squares = _sent_back(record, probes, seed)
-    rho = np.sqrt(by_lag(record, squares))
+    state, cell = _sent_back(record, probes, seed)
+    rho = by_lag(record, state)
     curves = _resampled(rho, resamples, seed)
     decay, reach = _decay_times(curves), _horizons(curves, epsilon)
     longest = int(record.lengths.max())
@@ -87,7 +88,7 @@ def transport(
         rho=curves[0],
         log_mean=log_mean,
         zero=mean(np.where(np.isnan(rho), np.nan, rho == 0)),
-        rho_cell=None if cell_squares is None else _rms(np.sqrt(by_lag(record, cell_squares))),
+        rho_cell=None if cell is None else _resampled(by_lag(record, cell), 0, seed)[0],
         decay_time=_estimate(decay),
         half_life=_estimate(decay * np.log(2)),
         horizon=_estimate(reach),
@@ -99,7 +100,7 @@ def transport(
 
 @torch.no_grad()
 def _sent_back(record: Record, probes: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Mean square over probes of what arrives at h_t and c_t, over H, (T+1, B), h_0 first."""
+    """Rms over probes of what arrives at h_t and c_t, over √H, (T+1, B), h_0 first."""
     linear, (T, B), P = record.run.linear, record.alive.shape, record.recurrence.output_size
     like = record.run.states
     if probes is None:
@@ -107,7 +108,7 @@ def _sent_back(record: Record, probes: int | None, seed: int) -> tuple[Tensor, T
     else:
         generator = torch.Generator().manual_seed(seed)
         v = torch.randn(probes, B, P, generator=generator).to(like)
-    scale = P if probes is None else P * probes
+    scale = math.sqrt(P if probes is None else P * probes)
     lstm = record.recurrence.kind == "lstm"
     H = record.recurrence.hidden_size
     g, gamma = torch.zeros_like(v), like.new_zeros(len(v), B, H) if lstm else None
@@ -116,19 +117,24 @@ def _sent_back(record: Record, probes: int | None, seed: int) -> tuple[Tensor, T
     last = record.lengths - 1
     for t in reversed(range(T)):
         g = g + v * (last == t).unsqueeze(-1)
-        at_state[t + 1] = g.double().square().sum((0, 2)) / scale
+        at_state[t + 1] = _norm(g) / scale
         before = linear.at_cell(t, g, gamma)
         if at_cell is not None and before is not None:
-            at_cell[t + 1] = before.double().square().sum((0, 2)) / scale
+            at_cell[t + 1] = _norm(before) / scale
         _, g, gamma = linear.back(t, g, before)
-    at_state[0] = g.double().square().sum((0, 2)) / scale
+    at_state[0] = _norm(g) / scale
     if at_cell is not None and gamma is not None:
-        at_cell[0] = gamma.double().square().sum((0, 2)) / scale
+        at_cell[0] = _norm(gamma) / scale
     return at_state, at_cell
 
 
-def _rms(rho: Array) -> Array:
-    return np.sqrt(mean(rho**2))
+def _norm(g: Tensor) -> Tensor:
+    """‖·‖ over probes and units, (B,); the square of a float64 below 1e-162 would be 0."""
+    if g.dtype != torch.float64:
+        return g.double().square().sum((0, 2)).sqrt()
+    largest = g.abs().amax((0, 2))
+    unit = torch.where(largest > 0, largest, 1.0)
+    return (g / unit.unsqueeze(-1)).square().sum((0, 2)).sqrt() * unit
 
 
 def _resampled(rho: Array, resamples: int, seed: int) -> Array:
@@ -138,11 +144,14 @@ def _resampled(rho: Array, resamples: int, seed: int) -> Array:
     times = np.ones((1 + resamples, B))
     for row, draw in zip(times[1:], draws, strict=True):
         row[:] = np.bincount(draw, minlength=B)
-    there = ~np.isnan(rho)
+    there, finite = ~np.isnan(rho), np.isfinite(rho)
+    size = np.where(finite, rho, 0.0)
+    largest = size.max(1, keepdims=True, initial=0.0)
+    unit = np.where(largest > 0, largest, 1.0)
+    squares = times @ ((size / unit) ** 2).T
     counts = times @ there.T
-    sums = times @ np.where(there, rho**2, 0.0).T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(sums / np.where(counts, counts, np.nan))
+    squares = np.where(times @ (there & ~finite).T > 0, np.inf, squares)  # 0 of infinity is 0
+    return np.sqrt(squares / np.where(counts > 0, counts, np.nan)) * unit.T
 
 
 def _decay_times(curves: Array) -> Array:
