@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.table import Table
 
 from throughtime.bench.figures import LESS, Figure, Goal, mean_and_worst, met
@@ -28,7 +29,7 @@ def tables(figures: list[Figure]) -> list[Table]:
 
 def _table(kind: str, cell: str, phi: str, figures: list[Figure]) -> Table:
     title = say(f"bench.{kind}", cell=NAMES[cell], phi=phi)
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = _titled(title)
     columns = list(dict.fromkeys(map(_column, figures)))
     table.add_column("B×T×H", no_wrap=True)
     table.add_column(say("bench.ours_bytes" if kind == "memory" else "bench.ours"), justify="right")
@@ -40,6 +41,17 @@ def _table(kind: str, cell: str, phi: str, figures: list[Figure]) -> Table:
         cost = _cost(kind, ours.theirs if kind == "activations" else ours.ours)
         table.add_row(str(shape), cost, *(_ratio(here.get(c)) for c in columns))
     return table
+
+
+def _titled(title: str) -> Table:
+    """A table at least as wide as its title."""
+    return Table(
+        title=title,
+        title_justify="left",
+        min_width=cell_len(title),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
 
 
 def _column(figure: Figure) -> str:
@@ -71,7 +83,7 @@ def _number(table: str, ratio: float) -> str:
 
 def verdicts(goals: Iterable[Goal], figures: list[Figure]) -> Table:
     """What was wanted beside what was found."""
-    table = Table(title=say("bench.wanted"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = _titled(say("bench.wanted"))
     heads = ("row", "mean", "mean_wanted", "worst", "worst_wanted", "verdict")
     for i, head in enumerate(heads):
         table.add_column(say(f"bench.{head}"), justify="right" if 0 < i < 5 else "left")
