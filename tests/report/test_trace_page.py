@@ -111,6 +111,20 @@ def test_findings_stand_first_with_number_rule_place_and_change(opened):
         assert page.evaluate("document.activeElement.id") == "r0-transport"
 
 
+def test_the_card_and_the_panel_tell_the_same_horizon(opened):
+    layer = nn.RNN(3, 32)
+    torch.manual_seed(5)
+    x = torch.randn(120, 30, 3)  # more sequences than the reference ensemble runs
+    found = trace(Model(layer), x, lambda m, x: m(x)[-1].square().sum())
+    with opened(lambda path: found.to_html(path, lag=100)) as page:
+        card = page.locator(".card[data-cause=vanishes]").inner_text()
+        horizon = found.measured()["rnn.l0"]["transport"]["horizon"]
+        value, low, high = (steps(horizon[part]) for part in ("value", "low", "high"))
+        assert f"{value} steps" in card and f"{low}–{high}" in card
+        assert f"Horizon {value} steps (95 % interval {low} to {high})" in shown(page)
+        assert f"{value} [{low}, {high}]" in page.locator(".facts").inner_text()
+
+
 def test_no_finding_is_an_answer(opened):
     layer = ours.RNN(3, H, recurrent_init="orthogonal")
     with opened(traced(layer, T=5).to_html) as page:

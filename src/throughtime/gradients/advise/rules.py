@@ -10,7 +10,7 @@ import numpy as np
 
 from throughtime.errors import TraceError
 from throughtime.gradients.advise.finding import CAUSES, Finding
-from throughtime.gradients.advise.reference import ensemble, few
+from throughtime.gradients.advise.reference import ensemble
 from throughtime.gradients.measure import Transport, census, clipping, gates, split, transport
 from throughtime.gradients.measure.census import place_of
 from throughtime.gradients.record.record import Record
@@ -46,19 +46,14 @@ class Case:
         return told if told is not None else max(1, int(self.record.lengths.median()) // 10)
 
     @cached_property
-    def sample(self) -> Record:
-        """The first sequences, on which a reference is affordable."""
-        return few(self.record)
-
-    @cached_property
     def references(self) -> list[Record]:
         """The same shape at a sound start."""
         return list(ensemble(self.record, self.seeds))
 
     @cached_property
     def flow(self) -> Transport:
-        """How far gradients go back."""
-        return transport(self.sample, probes=4, epsilon=EPSILON, resamples=200)
+        """How far gradients go back, as the page of the trace shows it."""
+        return transport(self.record, epsilon=EPSILON)
 
     @cached_property
     def reference_flows(self) -> list[Transport]:
