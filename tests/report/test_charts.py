@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from throughtime.report import charts, rows
-from throughtime.report.marks import LIGHT
+from throughtime.report.palette import LIGHT
 
 MAKERS = {
     "scores": lambda r, k: charts.scores(r, k),

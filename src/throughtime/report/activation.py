@@ -132,7 +132,7 @@ def chart(phi: Activation, language: str | None = None) -> alt.LayerChart:
     """
     import altair as alt
 
-    from throughtime.report.marks import FONT, LIGHT
+    from throughtime.report.palette import FONT, LIGHT
 
     reach = _reach(phi.facts)
     rule = {"color": LIGHT.faint, "strokeWidth": 1}
@@ -166,7 +166,7 @@ def chart(phi: Activation, language: str | None = None) -> alt.LayerChart:
 def _lines(phi: Activation, reach: float) -> alt.Chart:
     import altair as alt
 
-    from throughtime.report.marks import LIGHT
+    from throughtime.report.palette import LIGHT
 
     x = np.unique([*np.linspace(-reach, reach, 801), *_beside_kinks(phi.facts, reach)])
     labels = ["φ(x)", "φ′(x)"]
@@ -200,7 +200,7 @@ def _shades(phi: Activation, reach: float, language: str | None) -> list[alt.Cha
     """A band for each zone, its name above."""
     import altair as alt
 
-    from throughtime.report.marks import LIGHT
+    from throughtime.report.palette import LIGHT
 
     bands = []
     for zone in phi.facts.zones:

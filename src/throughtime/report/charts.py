@@ -13,7 +13,8 @@ import altair as alt
 
 from throughtime.language import say
 from throughtime.report import marks, numbers, rows
-from throughtime.report.marks import LIGHT, Palette, Sheet
+from throughtime.report.marks import Sheet
+from throughtime.report.palette import LIGHT, Palette
 from throughtime.report.rows import Rows
 from throughtime.report.words import known, metric_name, verdict
 from throughtime.study.result import StudyResult

@@ -1,50 +1,19 @@
-"""What the charts share: the few colours, the axis of arms, the scales, the style."""
+"""What the charts share: the axis of arms, the scales, the style."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from throughtime.report import rows
+from throughtime.report.palette import FOLLOWING, FONT, Palette
 from throughtime.report.rows import Rows
 from throughtime.study.result import StudyResult
 
 _CROSS = "M-1,-1L1,1M-1,1L1,-1"
-FONT = (
-    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", Arial, '
-    '"PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif'
-)
-
-
-@dataclass(frozen=True)
-class Palette:
-    """The few colours of a chart (after Okabe and Ito); meaning never hangs on colour alone."""
-
-    ink: str
-    muted: str
-    faint: str
-    line: str
-    paper: str
-    accent: str
-    warn: str
-    band: str
-
-
-LIGHT = Palette(
-    ink="#1d1f21",
-    muted="#63686d",
-    faint="#b4b8bc",
-    line="#e6e6e2",
-    paper="#ffffff",
-    accent="#0072b2",
-    warn="#b64a00",
-    band="#f1ead8",
-)
-FOLLOWING = Palette(**{name: f"var(--{name})" for name in LIGHT.__dataclass_fields__})
 
 
 def arms(result: StudyResult, palette: Palette, shown: list[str] | None = None) -> alt.Y:

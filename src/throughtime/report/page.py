@@ -16,8 +16,9 @@ from markupsafe import Markup
 from throughtime import __version__
 from throughtime.errors import ThroughtimeError
 from throughtime.language import LANGUAGES, say
-from throughtime.report import charts, findings, marks, numbers, rows, tables, terminal
+from throughtime.report import charts, findings, numbers, rows, tables, terminal
 from throughtime.report.embed import digest, embeddable, environment, text_of
+from throughtime.report.palette import FOLLOWING
 from throughtime.report.tables import TAGS, both, named, told
 from throughtime.report.words import metric_name
 from throughtime.study.result import StudyResult
@@ -120,9 +121,9 @@ def _drawn(result: StudyResult) -> dict[str, Any]:
     arms = rows.order(result)
     makers: dict[str, Callable[[str], alt.LayerChart]] = {}
     if any(r["score"] is not None for r in rows.seeds(result)):
-        makers["scores"] = lambda k: charts.scores(result, k, marks.FOLLOWING)
+        makers["scores"] = lambda k: charts.scores(result, k, FOLLOWING)
     if any(r["difference"] is not None for r in rows.pairs(result)):
-        makers["differences"] = lambda k: charts.differences(result, k, marks.FOLLOWING)
+        makers["differences"] = lambda k: charts.differences(result, k, FOLLOWING)
     for name, maker, data in (
         ("learning", charts.learning, rows.learning(result)),
         ("tuning", charts.tuning, rows.tuning(result)),
@@ -131,15 +132,15 @@ def _drawn(result: StudyResult) -> dict[str, Any]:
         for i, arm in enumerate(arms):
             if arm in with_curve:
                 makers[f"{name}-{i}"] = lambda k, maker=maker, arm=arm: maker(
-                    result, arm, k, marks.FOLLOWING
+                    result, arm, k, FOLLOWING
                 )
     for share in rows.shares(result):
         makers[f"stability-{share}"] = lambda k, share=share: charts.stability(
-            result, share, k, marks.FOLLOWING
+            result, share, k, FOLLOWING
         )
     for quantity in ("milliseconds", "steps"):
         makers[f"cost-{quantity}"] = lambda k, quantity=quantity: charts.cost(
-            result, quantity, k, marks.FOLLOWING
+            result, quantity, k, FOLLOWING
         )
     drawn: dict[str, Any] = {"config": {}, "datasets": {}, "charts": {}}
     for name, maker in makers.items():

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from throughtime.language import LANGUAGES, say
-from throughtime.report.gradients.draw import PAGE, Plot, span
+from throughtime.report.gradients.draw import Plot, span
 from throughtime.report.gradients.figures import (
     NONE,
     curve,
@@ -19,7 +19,8 @@ from throughtime.report.gradients.figures import (
     real,
     steps,
 )
-from throughtime.report.gradients.panels import classes
+from throughtime.report.gradients.panels.units import classes
+from throughtime.report.palette import FOLLOWING
 from throughtime.study.result import Section
 
 Flow = Mapping[str, Any]
@@ -129,27 +130,29 @@ class _Shared:
             yield draw(row[2], language)
 
     def _plot(self, x: tuple[float, float], y: tuple[float, float], language: str, **more) -> Plot:
-        return Plot(_WIDTH, _HEIGHT, x, y, language=language, ink=PAGE, margins=_MARGINS, **more)
+        return Plot(
+            _WIDTH, _HEIGHT, x, y, language=language, ink=FOLLOWING, margins=_MARGINS, **more
+        )
 
     def _signal(self, flow: Flow, language: str) -> Markup:
         plot = self._plot(self.time, self.signal, language, log_y=True)
         plot.ticks(x_count=3, y_count=4)
         time = curve(flow["time"])
-        plot.line(time, curve(flow["injected"]), "orange", dash="dotted", width=1.5)
-        plot.line(time, curve(flow["total"]), "blue")
+        plot.line(time, curve(flow["injected"]), "warn", dash="dotted", width=1.5)
+        plot.line(time, curve(flow["total"]), "accent")
         return plot.svg(f"{say('traces.why_signal', language)}: {_ratio(flow)}")
 
     def _split(self, flow: Flow, language: str) -> Markup:
         low, high = self.gain
         plot = Plot(
-            _WIDTH, _HEIGHT, (1.6 * low, 1.6 * high), (0, 3), language=language, ink=PAGE,
+            _WIDTH, _HEIGHT, (1.6 * low, 1.6 * high), (0, 3), language=language, ink=FOLLOWING,
             margins=(48, 8, 8, 22),
         )  # fmt: skip
         plot.ticks(x_count=3, y_count=0)
         names = {"slope": "φ′", "weights": "W_hh", "total": say("traces.why_both", language)}
         for i, (part, name) in enumerate(names.items()):
             value = real(flow["split"][part])
-            colour = {"slope": "orange", "weights": "green", "total": "ink"}[part]
+            colour = {"slope": "warn", "weights": "green", "total": "ink"}[part]
             plot.bar_across(2.5 - i, value, colour)
             plot.text(44, float(plot.up(2.5 - i)) + 4, name, anchor="end")
             if np.isfinite(value):
@@ -165,18 +168,18 @@ class _Shared:
         plot = self._plot(self.lag, self.rho, language, log_y=True)
         plot.ticks(x_count=3, y_count=4)
         plot.level(real(flow["epsilon"]), "faint", dash="dotted")
-        plot.upright(real(flow["horizon"]["value"]), "orange")
+        plot.upright(real(flow["horizon"]["value"]), "warn")
         rho = curve(flow["rho"])
-        plot.line(curve(flow["lag"]), np.where(rho >= self.rho[0], rho, np.nan), "blue")
+        plot.line(curve(flow["lag"]), np.where(rho >= self.rho[0], rho, np.nan), "accent")
         return plot.svg(f"{say('traces.why_horizon', language)}: {_horizon(flow, language)}")
 
     def _census(self, flow: Flow, language: str) -> Markup:
         shares = _classes(flow)
-        plot = Plot(_WIDTH, _HEIGHT, (0, 1), (0, 4), language=language, ink=PAGE,
+        plot = Plot(_WIDTH, _HEIGHT, (0, 1), (0, 4), language=language, ink=FOLLOWING,
                     margins=(94, 8, 34, 22))  # fmt: skip
         for i, (name, share) in enumerate(shares[:4]):
             y = 3.5 - i
-            plot.bar_across(y, share, "blue" if name in _WELL else "orange")
+            plot.bar_across(y, share, "accent" if name in _WELL else "warn")
             at = float(plot.up(y)) + 4
             plot.text(90, at, say(f"traces.class_{name}", language), anchor="end")
             plot.text(float(plot.across(share)) + 4, at, percent(share), colour="ink", size=10.5)

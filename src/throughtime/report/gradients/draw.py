@@ -15,54 +15,18 @@ from markupsafe import Markup, escape
 
 from throughtime.language import LANGUAGES, say
 from throughtime.report.gradients.figures import Curve, number, power
+from throughtime.report.palette import FOLLOWING, FONT, LIGHT, Palette
 from throughtime.report.tables import TAGS
 
-FONT = (
-    "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, "
-    "'PingFang SC', 'Microsoft YaHei', 'Noto Sans CJK SC', sans-serif"
-)
 _POINTS = 900
 
 
-@dataclass(frozen=True)
-class Ink:
-    """Colours after Okabe and Ito; every line also has a dash or a name of its own."""
-
-    ink: str
-    muted: str
-    faint: str
-    line: str
-    paper: str
-    blue: str
-    orange: str
-    green: str
-    purple: str
-
-
-FIXED = Ink(
-    ink="#1d1f21",
-    muted="#5f646a",
-    faint="#b4b8bc",
-    line="#e4e3de",
-    paper="#ffffff",
-    blue="#0072b2",
-    orange="#b64a00",
-    green="#007a5a",
-    purple="#9c4f85",
-)
-PAGE = Ink(
-    **{name: f"var(--{name})" for name in ("ink", "muted", "faint", "line", "paper")},
-    blue="var(--accent)",
-    orange="var(--warn)",
-    green="light-dark(#007a5a, #3fc79a)",
-    purple="light-dark(#9c4f85, #d991bd)",
-)
 DASHES = {"solid": "", "dashed": "7 3", "dotted": "2 3", "mixed": "8 3 2 3"}
 
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend: a colour of :class:`Ink`, how it is drawn, an entry of the catalogue.
+    """One entry of a legend: a colour of the palette, how it is drawn, an entry of the catalogue.
 
     ``name`` is shown as it stands where there is no ``entry``.
     """
@@ -146,7 +110,7 @@ class Plot:
     log_x: bool = False
     log_y: bool = False
     language: str | None = None
-    ink: Ink | None = None
+    ink: Palette | None = None
     margins: tuple[float, float, float, float] = (58, 26, 14, 40)
     time: bool = False
     training: bool = False
@@ -156,7 +120,7 @@ class Plot:
         left, top, right, bottom = self.margins
         self.across = Scale(*self.x, left, self.width - right, self.log_x)
         self.up = Scale(*self.y, self.height - bottom, top, self.log_y)
-        self.colours = self.ink or (PAGE if self.language is None else FIXED)
+        self.colours = self.ink or (FOLLOWING if self.language is None else LIGHT)
 
     def colour(self, name: str) -> str:
         """A colour of the palette by name."""
@@ -351,8 +315,8 @@ class Plot:
             else Markup('aria-hidden="true" focusable="false"')
         )
         background = Markup("")
-        if self.colours is FIXED:
-            background = Markup('<rect width="100%" height="100%" fill="{}"/>').format(FIXED.paper)
+        if self.colours is LIGHT:
+            background = Markup('<rect width="100%" height="100%" fill="{}"/>').format(LIGHT.paper)
         return Markup(
             '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:g} {h:g}" width="{w:g}" '
             'height="{h:g}" font-family="{font}" {label}{more}>{background}{parts}</svg>'

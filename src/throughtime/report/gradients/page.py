@@ -24,7 +24,8 @@ from throughtime.report.gradients.figures import (
     real,
     steps,
 )
-from throughtime.report.gradients.panels import Measured, classes, forms
+from throughtime.report.gradients.panels import Measured, forms
+from throughtime.report.gradients.panels.units import classes
 from throughtime.report.tables import TAGS, both
 
 _MOST_ROWS = 200

@@ -12,12 +12,10 @@ from rich.text import Text
 from throughtime.gradients.advise import Finding
 from throughtime.language import current_language, say
 from throughtime.report.gradients.figures import Curve, curve, factor, number
-from throughtime.report.gradients.panels import (
-    Measured,
-    budget_said,
-    census_said,
-    transport_said,
-)
+from throughtime.report.gradients.panels import Measured
+from throughtime.report.gradients.panels.flow import budget_said
+from throughtime.report.gradients.panels.reach import transport_said
+from throughtime.report.gradients.panels.units import census_said
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CELLS = 32

@@ -12,7 +12,7 @@ from throughtime.report.gradients.figures import Curve, curve, real
 
 Looks = Sequence[Mapping[str, Any]]
 
-_LINES = (("blue", "solid"), ("orange", "dashed"), ("green", "mixed"), ("purple", "dotted"),
+_LINES = (("accent", "solid"), ("warn", "dashed"), ("green", "mixed"), ("purple", "dotted"),
           ("ink", "dashed"), ("muted", "solid"))  # fmt: skip
 
 
