@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +17,9 @@ from torch import nn
 import throughtime.nn as ours
 from throughtime import Activation
 from throughtime.gradients import Monitor, trace
-from throughtime.report.gradients.figures import number, steps
+from throughtime.gradients.advise import reference
+from throughtime.gradients.measure import lyapunov
+from throughtime.report.gradients.figures import number, percent, steps
 from throughtime.report.gradients.panels import PANELS
 
 B, H = 6, 8
@@ -122,7 +125,7 @@ def test_the_card_and_the_panel_tell_the_same_horizon(opened):
         value, low, high = (steps(horizon[part]) for part in ("value", "low", "high"))
         assert f"{value} steps" in card and f"{low}–{high}" in card
         assert f"Horizon {value} steps (95 % interval {low} to {high})" in shown(page)
-        assert f"{value} [{low}, {high}]" in page.locator(".facts").inner_text()
+        assert f"{value} [{low}, {high}]" in page.locator(".layer > .facts").inner_text()
 
 
 def test_no_finding_is_an_answer(opened):
@@ -446,3 +449,140 @@ def test_the_data_in_the_page_cannot_end_its_element(tmp_path):
     text = found.to_html(tmp_path / "t.html").read_text(encoding="utf-8")
     data = text.partition('id="data">')[2].partition("</script>")[0]
     assert json.loads(data)["records"][0]["key"] == "</script>.l0"
+
+
+def test_a_unit_of_the_barcode_shows_where_its_pre_activations_lie(opened):
+    layer = nn.RNN(3, H, nonlinearity="relu", dtype=torch.float64)
+    layer.get_parameter("bias_ih_l0").data[2] = -50  # never on
+    found = traced(layer, loss=lambda y: y.square().sum())
+    held = found.measured()["rnn.l0"]
+    row = held["barcode"]["units"].index(2)
+    with opened(found.to_html, locale="zh-CN") as page:
+        page.locator("#lang-en").check(force=True)
+        box, unit = page.locator("#r0-barcode .drawing"), page.locator("#r0-unit")
+        assert not unit.is_visible()
+        svg = box.locator("svg")
+        svg.scroll_into_view_if_needed()
+        top, bottom = map(float, svg.get_attribute("data-time").split()[4:])
+        whole = svg.bounding_box()
+        scale = whole["width"] / 900
+        y = (top + (row + 0.5) * (bottom - top) / H) * scale
+        page.mouse.click(whole["x"] + whole["width"] / 2, whole["y"] + y)
+        assert unit.locator("select option:checked").inner_text() == "2: never on"
+        told = dict(zip(unit.locator("dt").all_inner_texts(),
+                        unit.locator("dd").all_inner_texts(), strict=True))  # fmt: skip
+        assert told["Class"] == "never on" and told["Steps on"] == "0%"
+        assert told["Off, a < 0"] == "100%" and told["Sequences never on"] == "100%"
+        assert told["Σ|δ|"] == "0"
+        bars = unit.locator("svg [data-name=density]").get_attribute("d")
+        assert bars.count("M") == np.count_nonzero(held["barcode"]["density"][row])
+        box.focus()
+        for key in ["ArrowUp"] * H + ["ArrowDown"] * 3:
+            page.keyboard.press(key)
+        third = held["barcode"]["units"][3]
+        name = f"{third}: {held['census']['label'][third].replace('_', ' ')}"
+        assert page.locator("#r0-barcode-row").inner_text() == name
+        assert unit.locator("select option:checked").inner_text() == "2: never on"
+        page.keyboard.press("Enter")
+        assert unit.locator("select option:checked").inner_text() == name
+        edges = np.array(held["usage"]["h"]["edges"])
+        own = found.records["rnn.l0"].preactivation[..., third].flatten().numpy()
+        counts, _ = np.histogram(np.clip(own, edges[0], edges[-1]), edges)
+        bars = unit.locator("svg [data-name=density]").get_attribute("d")
+        heights = [-float(v) for v in re.findall(r"v(-[\d.]+)", bars)]
+        expected = counts[counts > 0] / counts.max()
+        assert heights == pytest.approx(list(expected * max(heights)), abs=0.11)
+        unit.locator("select").select_option(label="2: never on")
+        page.locator("#lang-zh").check(force=True)
+        assert unit.locator("select option:checked").inner_text() == "2：从不激活"
+        assert "Steps on" not in unit.inner_text()
+
+
+def test_each_layer_keeps_its_own_unit(opened):
+    found = traced(nn.GRU(3, 80, 2))
+    with opened(found.to_html) as page:
+        assert page.locator("#r0-unit option").count() == 64
+        page.locator("#r0-barcode .drawing").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#r0-unit").is_visible()
+        page.locator("#layer").select_option("1")
+        assert not page.locator("#r1-unit").is_visible()
+        assert page.locator("#r1-unit option").count() == 64
+
+
+def test_exponents_stand_beside_those_of_sound_starts(opened, tmp_path):
+    found = traced(nn.RNN(3, H, dtype=torch.float64), T=60)
+    held = found.measured(costly=True)["rnn.l0"]["lyapunov"]
+    ensemble = [lyapunov(r, transient=6).exponents
+                for r in reference.ensemble(found.records["rnn.l0"], 4, 2)]  # fmt: skip
+    assert held["start"]["low"] == pytest.approx(list(np.min(ensemble, 0)), rel=1e-6)
+    assert held["start"]["high"] == pytest.approx(list(np.max(ensemble, 0)), rel=1e-6)
+    with opened(lambda path: found.to_html(path, costly=True)) as page:
+        text = page.locator("#r0-lyapunov").inner_text()
+        low, high = (number(held["start"][end][0]) for end in ("low", "high"))
+        assert f"at a sound start the largest is {low} to {high}" in text
+        assert "not this network's own start" in text
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU])
+def test_every_panel_of_the_history_is_redrawn_and_the_others_are_marked(opened, kind):
+    for monitor in train(kind):
+        seen = monitor.history[0].layers["0.l0"]
+        with opened(monitor.to_html) as page:
+
+            def drawings():
+                return dict(
+                    page.locator(".layer.chosen .panel:has(svg)").evaluate_all(
+                        """panels => panels.map(p => [p.dataset.panel, [...p.querySelectorAll(
+                             "[data-name]")].map(part => part.outerHTML).join("")])"""
+                    )
+                )
+
+            def marked():
+                shown = page.locator(".layer.chosen .panel:has(svg):has(.stale:visible)")
+                return set(shown.evaluate_all("all => all.map(p => p.dataset.panel)"))
+
+            last = drawings()
+            assert not marked()
+            page.locator("#look").focus()
+            page.keyboard.press("Home")
+            first = drawings()
+            changed = {name for name in last if first[name] != last[name]}
+            followed = {"signal", "split", "budget", "cumulative", "noise"}
+            followed |= {"paths"} if kind is nn.GRU else set()
+            assert changed | {"census"} == followed | {"census"}
+            assert marked() == set(last) - followed - {"census"}
+            assert "last look, step 36" in shown(page)
+            assert not page.locator("#r0-signal .said").is_visible()
+            for name, share in seen.census.shares.items():
+                text = page.locator(f"#r0-census text[data-name=class_{name}]").inner_html()
+                assert text == percent(share)
+            page.keyboard.press("End")
+            assert drawings() == last and not marked()
+
+
+def test_the_redrawn_curve_is_the_look(opened):
+    for monitor in train(nn.GRU):
+        seen = monitor.history[2].layers["0.l0"]
+        with opened(monitor.to_html) as page:
+            page.locator("#look").focus()
+            page.keyboard.press("Home")
+            page.keyboard.press("ArrowRight")
+            page.keyboard.press("ArrowRight")
+            for panel, name, values in (
+                ("noise", "noise", np.log(seen.noise)),
+                ("cumulative", "cumulative", np.cumsum(np.nan_to_num(seen.budget.by_lag))),
+                ("paths", "path_carry", seen.split.paths["carry"]),
+            ):
+                path = page.locator(f"#r0-{panel} path[data-name={name}]").get_attribute("d")
+                heights = np.array([float(y) for y in re.findall(r"[ML][-\d.]+,([-\d.]+)", path)])
+                values = values[np.isfinite(values)]
+                slope, offset = np.polyfit(values, heights, 1)
+                assert slope < 0 and heights == pytest.approx(slope * values + offset, abs=0.15)
+
+
+def test_a_long_history_keeps_the_page_small(tmp_path):
+    for monitor in train(nn.LSTM, steps=256, every=1, T=300):
+        path = monitor.to_html(tmp_path / "t.html", compare=())
+        assert len(monitor.history) == 256
+        assert path.stat().st_size < 3_000_000

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from throughtime.gradients.advise.reference import few
+from throughtime.gradients.advise.reference import ensemble, few
 from throughtime.gradients.measure import (
     OneStep,
     Spectrum,
     Transport,
+    Usage,
     budget,
     census,
     counterfactual,
@@ -39,6 +40,8 @@ COSTLY = ("lag_map", "lyapunov", "one_step")
 _CHEAP_STATE = 256
 _ROWS, _COLUMNS = 64, 240
 _EXPONENTS, _SEQUENCES = 64, 8
+_STARTS, _START_SEQUENCES = 4, 2
+_HISTORY = 16_384
 
 
 def measured(
@@ -52,8 +55,9 @@ def measured(
     Args:
         records: of a trace or a monitor.
         costly: take the lag map (8 more passes back), the Lyapunov spectrum (a QR at every step,
-            for at most 64 exponents over the first 8 sequences) and, beyond 256 state variables,
-            the singular values of single steps too. What is left out is null, and named in
+            for at most 64 exponents over the first 8 sequences, and again for 4 networks of the
+            same shape at a sound start over 2 of them) and, beyond 256 state variables, the
+            singular values of single steps too. What is left out is null, and named in
             ``left_out``.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
@@ -61,8 +65,11 @@ def measured(
     Returns:
         By key of the record, an object with an entry a measure, named as the function in
         :mod:`throughtime.gradients.measure`, whose fields it holds. Beside them stand the shape of
-        the layer, ``state`` (rms of h by time), ``barcode`` (share of sequences in which a unit is
-        on, by time) and ``left_out``.
+        the layer, ``state`` (rms of h by time), ``barcode`` (of at most 64 units, the share of
+        sequences in which each is on by time, and where its pre-activations lie) and ``left_out``.
+        ``lyapunov`` also holds ``start``: the smallest and largest of each exponent in an ensemble
+        of networks of the same shape at a sound start, on the same inputs; they are not the
+        network's own start.
     """
     return {key: _of(record, costly, compare) for key, record in records.items()}
 
@@ -72,6 +79,7 @@ def _of(record: Record, costly: bool, compare: Sequence[object] | None) -> dict[
     single = costly or r.state_size <= _CHEAP_STATE
     done = {"lag_map": costly, "lyapunov": costly, "one_step": single}
     units = census(record)
+    used = {place: usage(record, place) for place in _places(record)}
     return plain(
         {
             "kind": r.kind,
@@ -94,8 +102,8 @@ def _of(record: Record, costly: bool, compare: Sequence[object] | None) -> dict[
             "one_step": _one_step(one_step(record, count=4, sequences=2)) if single else None,
             "census": units,
             "shares": units.shares,
-            "barcode": _barcode(record, units.label),
-            "usage": {place: usage(record, place) for place in _places(record)},
+            "barcode": _barcode(record, units.label, used[r.main_place]),
+            "usage": used,
             "health": health(record),
             "state": _state(record),
             "gates": None if r.kind == "elman" else gates(record),
@@ -120,11 +128,17 @@ def _one_step(found: OneStep) -> dict[str, Any]:
     return plain(replace(found, singular_values=np.zeros(0))) | {"singular_values": ranked}
 
 
-def _lyapunov(record: Record) -> Spectrum:
-    """The leading exponents over the first sequences: a whole spectrum grows with the cube of H."""
-    sample = few(record, _SEQUENCES)
+def _lyapunov(record: Record) -> dict[str, Any]:
+    """The leading exponents, and their range in networks of the same shape at a sound start."""
+    starts = [_leading(r).exponents for r in ensemble(record, _STARTS, _START_SEQUENCES)]
+    start = {"low": np.min(starts, 0), "high": np.max(starts, 0), "networks": _STARTS}
+    return plain(_leading(few(record, _SEQUENCES))) | {"start": plain(start)}
+
+
+def _leading(sample: Record) -> Spectrum:
+    """The first exponents alone: a whole spectrum grows with the cube of H."""
     transient = min(len(sample.alive) // 10, int(sample.lengths.max()) - 1)
-    return lyapunov(sample, min(record.recurrence.state_size, _EXPONENTS), transient)
+    return lyapunov(sample, min(sample.recurrence.state_size, _EXPONENTS), transient)
 
 
 def _places(record: Record) -> tuple[str, ...]:
@@ -137,9 +151,11 @@ def _state(record: Record) -> np.ndarray:
     return np.sqrt(mean(by_time(record, squared_norms(states) / states.shape[-1])))
 
 
-def _barcode(record: Record, label: Sequence[str], epsilon: float = 1e-3) -> dict[str, Any]:
+def _barcode(
+    record: Record, label: Sequence[str], used: Usage, epsilon: float = 1e-3
+) -> dict[str, Any]:
     """Share of sequences in which a unit is on, units by class, at most 64 by 240."""
-    _, slope, steepest, _ = place_of(record, record.recurrence.main_place)
+    _, slope, steepest, _ = place_of(record, used.place)
     order = sorted(range(len(label)), key=lambda unit: (CLASSES.index(label[unit]), unit))
     rows = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
     units = [order[row] for row in rows]
@@ -151,47 +167,86 @@ def _barcode(record: Record, label: Sequence[str], epsilon: float = 1e-3) -> dic
     return {
         "units": units,
         "classes": [label[u] for u in units],
+        "place": used.place,
+        "density": _densities(record, units, used).round(4),
         "on": cells.round(3),
         "share": mean(by_time(record, every)),
     }
 
 
+def _densities(record: Record, units: Sequence[int], used: Usage) -> np.ndarray:
+    """Share of a unit's steps in each bin of ``used``, what lies beyond in the outermost ones."""
+    a, _, _, _ = place_of(record, used.place)
+    points = numpy(a[record.alive][:, units])
+    bins = np.digitize(points, used.edges[1:-1])
+    counted = [
+        np.bincount(column[~np.isnan(own)], minlength=len(used.density))
+        for column, own in zip(bins.T, points.T, strict=True)
+    ]
+    return np.array(counted) / max(len(points), 1)
+
+
 def looks(history: Iterable[Any]) -> list[dict[str, Any]]:
-    """What a monitor saw at each look, as JSON; curves of at most 240 points.
+    """What a monitor saw at each look, as JSON; curves of at most 240 points, fewer of many looks.
 
     Args:
         history: :attr:`throughtime.gradients.Monitor.history`.
 
     Returns:
         Per look ``step``, ``updates``, ``clips`` and ``layers``: by key of the record the curves
-        ``time``, ``total``, ``injected``, ``slope``, ``weights``, ``gain`` and ``share``.
+        ``time``, ``total``, ``low``, ``high``, ``zero``, ``injected``, ``slope``, ``weights``,
+        ``gain``, ``share``, ``noise`` and, by name, ``paths``; ``lag`` and ``cumulative``, the
+        share of the update that the last steps make, and ``last_steps``; ``classes``, the share of
+        units in each.
     """
+    seen = list(history)
+    points = min(_COLUMNS, max(_ROWS, _HISTORY // max(1, len(seen))))
     return [
         plain(
             {
                 "step": sight.step,
                 "updates": sight.updates,
                 "clips": sight.clips,
-                "layers": {key: _look(layer) for key, layer in sight.layers.items()},
+                "layers": {key: _look(layer, points) for key, layer in sight.layers.items()},
             }
         )
-        for sight in history
+        for sight in seen
     ]
 
 
-def _look(layer: Any) -> dict[str, Any]:
-    share = layer.budget.share
-    parts = np.array_split(share, min(len(share), _COLUMNS))
-    time, total = thin(layer.signal.total, _COLUMNS)
-    gain = {"slope": layer.split.slope, "weights": layer.split.weights, "gain": layer.split.total}
-    sums = [np.array_split(v, len(parts)) for v in gain.values()]
-    return {
-        "time": time,
-        "total": total,
-        "injected": thin(layer.signal.injected, _COLUMNS)[1],
-        **{n: np.array([mean(p) for p in v]) for n, v in zip(gain, sums, strict=True)},
-        "share": np.array([p.sum() for p in parts]),
+def _look(layer: Any, points: int) -> dict[str, Any]:
+    flow, gain, budget = layer.signal, layer.split, layer.budget
+    means = {
+        "zero": flow.total_zero,
+        "slope": gain.slope,
+        "weights": gain.weights,
+        "gain": gain.total,
     }
+    squares = {
+        "total": flow.total,
+        "low": flow.total_low,
+        "high": flow.total_high,
+        "injected": flow.injected,
+        "noise": layer.noise,
+    }
+    whole = np.cumsum(np.nan_to_num(budget.by_lag))
+    last = np.unique(np.linspace(0, len(whole) - 1, min(len(whole), points)).round().astype(int))
+    return {
+        "time": thin(flow.total, points)[0],
+        **{name: thin(values, points)[1] for name, values in squares.items()},
+        **{name: _stretches(values, points, mean) for name, values in means.items()},
+        "paths": {name: _stretches(v, points, mean) for name, v in gain.paths.items()},
+        "share": _stretches(budget.share, points, np.sum),
+        "lag": last + 1,
+        "cumulative": whole[last],
+        "last_steps": budget.last_steps,
+        "classes": layer.census.shares,
+    }
+
+
+def _stretches(values: np.ndarray, points: int, one: Callable[[np.ndarray], Any]) -> np.ndarray:
+    """One number for each of at most ``points`` equal stretches."""
+    return np.array([one(part) for part in np.array_split(values, min(len(values), points))])
 
 
 def _others(record: Record, compare: Sequence[object] | None) -> dict[str, Any]:

@@ -132,13 +132,14 @@ class Plot:
 
     def text(
         self, x: float, y: float, text: str, *, anchor: str = "start", colour: str = "muted",
-        size: float = 11, turn: bool = False, speech: str = "",
+        size: float = 11, turn: bool = False, speech: str = "", name: str = "",
     ) -> None:  # fmt: skip
         """A text that is the same in every language, or one language's of several (``speech``)."""
         self.put(
-            '<text x="{x:.1f}" y="{y:.1f}"{more} fill="{colour}" font-size="{size}" '
+            '<text{name} x="{x:.1f}" y="{y:.1f}"{more} fill="{colour}" font-size="{size}" '
             'text-anchor="{anchor}">{text}</text>',
             x=x, y=y, text=text, anchor=anchor, colour=self.colour(colour), size=f"{size:g}",
+            name=_named(name),
             more=_spoken(speech)
             + (Markup(' transform="rotate(-90 {:.1f} {:.1f})"').format(x, y) if turn else ""),
         )  # fmt: skip
@@ -228,13 +229,15 @@ class Plot:
         self.put('<path{name} d="{d}" fill="{colour}"/>',
                  name=_named(name), d="".join(found), colour=self.colour(colour))  # fmt: skip
 
-    def bar_across(self, y: float, value: float, colour: str, *, thick: float = 14) -> None:
+    def bar_across(
+        self, y: float, value: float, colour: str, *, thick: float = 14, name: str = ""
+    ) -> None:
         """A lying bar from 0 to a value."""
         if np.isfinite(value):
             start, stop = (float(self.across(v)) for v in (0.0, value))
-            self.put('<path d="M{x:.1f},{y:.1f}h{w:.1f}v{t}h{v:.1f}z" fill="{colour}"/>',
+            self.put('<path{name} d="M{x:.1f},{y:.1f}h{w:.1f}v{t}h{v:.1f}z" fill="{colour}"/>',
                      x=start, y=float(self.up(y)) - thick / 2, w=stop - start, v=start - stop,
-                     t=thick, colour=self.colour(colour))  # fmt: skip
+                     t=thick, colour=self.colour(colour), name=_named(name))  # fmt: skip
 
     def dots(self, x: Curve, y: Curve, colour: str, *, size: float = 3.0, name: str = "") -> None:
         """A disc a point."""
@@ -255,10 +258,10 @@ class Plot:
         )
         self.put('<path d="{d}" fill="none" stroke="{colour}"/>', d=d, colour=self.colour(colour))
 
-    def upright(self, x: float, colour: str, *, dash: str = "dashed") -> None:
+    def upright(self, x: float, colour: str, *, dash: str = "dashed", name: str = "") -> None:
         """A line over the whole height."""
         if np.isfinite(at := float(self.across(x))):
-            self._line(at, self.up.start, at, self.up.stop, colour, dash)
+            self._line(at, self.up.start, at, self.up.stop, colour, dash, name)
 
     def level(self, y: float, colour: str = "faint", *, dash: str = "solid") -> None:
         """A line over the whole width."""
@@ -267,14 +270,20 @@ class Plot:
 
     def cells(
         self, values: Curve, colour: str, *, levels: int = 6, gap: float = 0.0,
-        top: float | None = None, bottom: float | None = None,
+        top: float | None = None, bottom: float | None = None, name: str = "",
     ) -> None:  # fmt: skip
-        """A matrix of shares 0 to 1 as shades: row 0 on top, columns evenly over the width."""
+        """A matrix of shares 0 to 1 as shades: row 0 on top, columns evenly over the width.
+
+        A named matrix of one row can be drawn again by the page.
+        """
         rows, columns = values.shape
         left, top = self.across.start, self.up.stop if top is None else top
         wide = (self.across.stop - left) / max(columns, 1)
         high = ((self.up.start if bottom is None else bottom) - top) / max(rows, 1)
         shade = np.nan_to_num(np.clip(np.ceil(values * levels), 0, levels)).astype(int)
+        if name:
+            self.put('<g{name} fill="{c}" data-strip="{y:.1f} {h:.1f} {n}">', name=_named(name),
+                     c=self.colour(colour), y=top, h=high - gap, n=levels)  # fmt: skip
         for level in range(1, levels + 1):
             found = []
             for i, row in enumerate(shade == level):
@@ -285,6 +294,8 @@ class Plot:
             if found:
                 self.put('<path d="{d}" fill="{colour}" fill-opacity="{o}"/>', d="".join(found),
                          colour=self.colour(colour), o=f"{level / levels:.2f}")  # fmt: skip
+        if name:
+            self.put("</g>")
 
     def legend(self, keys: Sequence[Key], *, x: float | None = None, y: float = 12) -> None:
         """What is what, in one row above the plot."""
@@ -300,12 +311,12 @@ class Plot:
 
     def svg(self, title: str = "", **attributes: object) -> Markup:
         """The drawing; ``title`` is what a screen reader says, without it the drawing is hidden."""
-        if self.time or self.training:
-            low, high = self.x
-            attributes["data-time" if self.time else "data-training"] = (
-                f"{self.across.start:g} {self.across.stop:g} {low:g} {high:g} "
-                f"{self.up.stop:g} {self.up.start:g}"
-            )
+        kind = "time" if self.time else "training" if self.training else "across"
+        low, high = self.x
+        attributes[f"data-{kind}"] = (
+            f"{self.across.start:g} {self.across.stop:g} {low:g} {high:g} "
+            f"{self.up.stop:g} {self.up.start:g}"
+        )
         attributes["data-up"] = (
             f"{self.up.start:g} {self.up.stop:g} {self.y[0]!r} {self.y[1]!r} {int(self.log_y)}"
         )
@@ -331,10 +342,14 @@ class Plot:
     def _languages(self) -> Iterable[str]:
         return LANGUAGES if self.language is None else (self.language,)
 
-    def _line(self, x: float, y: float, x2: float, y2: float, colour: str, dash="solid") -> None:
+    def _line(
+        self, x: float, y: float, x2: float, y2: float, colour: str, dash="solid", name: str = ""
+    ) -> None:
         self.put(
-            '<path d="M{x:.1f},{y:.1f}L{x2:.1f},{y2:.1f}" fill="none" stroke="{colour}"{dash}/>',
+            '<path{name} d="M{x:.1f},{y:.1f}L{x2:.1f},{y2:.1f}" fill="none" stroke="{colour}"'
+            "{dash}/>",
             x=x, y=y, x2=x2, y2=y2, colour=self.colour(colour), dash=_dashed(dash),
+            name=_named(name),
         )  # fmt: skip
 
     def _sample(self, key: Key, x: float, y: float) -> None:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from throughtime import __version__
 from throughtime.errors import ThroughtimeError
 from throughtime.gradients.advise import Finding
+from throughtime.gradients.measure.census import CLASSES
 from throughtime.language import LANGUAGES, say
 from throughtime.report.embed import digest, embeddable, environment, text_of
 from throughtime.report.gradients import training
@@ -31,8 +32,11 @@ from throughtime.report.tables import TAGS, both
 _MOST_ROWS = 200
 _WORDS = (
     "arithmetic_none", "sum_gain", "sum_gain_gated", "sum_arrives", "sum_injected", "sum_passed",
-    "sum_share", "sum_on", "step", "look_value",
+    "sum_share", "sum_on", "step", "look_value", "unit_option",
+    *(f"class_{name}" for name in CLASSES),
 )  # fmt: skip
+_FIGURES = ("on", "saturated_low", "saturated_high", "silent_sequences", "latched_sequences",
+            "gradient")  # fmt: skip
 _COLUMNS = {
     "total": ("signal", "total"),
     "low": ("signal", "total_low"),
@@ -115,6 +119,7 @@ def render(view: View, *, language: str | None = None) -> str:
             no_finding=_no_finding(view.lag),
             training_table=_training_table(view.history),
             told=told,
+            unit_figures=("class", *_FIGURES, "linearity"),
             cards=[_card(found, keys) for found in view.findings],
             layers=[_Layer(i, key, m, view) for i, (key, m) in enumerate(view.records.items())],
             over_training=training.figures(view.history),
@@ -140,6 +145,7 @@ class Figure:
     drawing: Markup
     sentence: Markup
     timed: bool
+    followed: bool
 
 
 class _Layer:
@@ -157,7 +163,8 @@ class _Layer:
         for name, panel in forms(self.m):
             plot = panel.draw(self.m, None)
             sentence = both({k: panel.sentence(self.m, k) for k in LANGUAGES})
-            yield Figure(name, Markup("") if plot is None else plot.svg(), sentence, panel.timed)
+            drawing = Markup("") if plot is None else plot.svg()
+            yield Figure(name, drawing, sentence, panel.timed, panel.followed)
 
     @property
     def facts(self) -> Iterator[tuple[str, Markup]]:
@@ -257,7 +264,7 @@ def series(m: Measured, name: str) -> np.ndarray:
 def _data(key: str, m: Measured, view: View) -> dict[str, Any]:
     """What the script needs of one record, in six digits."""
     frames = [
-        {name: _short(values) for name, values in look["layers"][key].items()}
+        {name: _shorter(values) for name, values in look["layers"][key].items()}
         for look in view.history
         if key in look["layers"]
     ]
@@ -268,11 +275,33 @@ def _data(key: str, m: Measured, view: View) -> dict[str, Any]:
         "steps": m["steps"],
         "series": {name: _short(series(m, name)) for name in _COLUMNS},
         "frames": frames if len(frames) == len(view.history) else [],
+        "units": _units(m),
     }
 
 
-def _short(values: Sequence[Any] | np.ndarray) -> list[float | None]:
-    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in map(real, values)]
+def _units(m: Measured) -> dict[str, Any]:
+    """The units of the barcode, each with its figures and its pre-activations, in 10⁻⁴."""
+    shown, held = m["barcode"]["units"], m["census"]
+    figures = {name: held[name] for name in _FIGURES}
+    figures["linearity"] = m["usage"][m["barcode"]["place"]]["linearity"]
+    return {
+        "unit": shown,
+        "class": m["barcode"]["classes"],
+        "place": m["barcode"]["place"],
+        "density": [[round(1e4 * share) for share in row] for row in m["barcode"]["density"]],
+        **{name: _short([values[unit] for unit in shown]) for name, values in figures.items()},
+    }
+
+
+def _short(values: Sequence[Any] | np.ndarray, digits: int = 6) -> list[float | None]:
+    return [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in map(real, values)]
+
+
+def _shorter(values: Any) -> Any:
+    """What stood in JSON, in the four digits that an earlier look is told in."""
+    if isinstance(values, Mapping):
+        return {name: _shorter(value) for name, value in values.items()}
+    return _short(values, 4) if isinstance(values, Sequence) else values
 
 
 def _card(found: Finding, keys: Sequence[str]) -> dict[str, Any]:

@@ -27,9 +27,12 @@
   const percent = (share) => (share === null ? "–" : `${number(100 * share)}%`);
   const factor = (nats) => (nats === null ? "–" : `×${number(Math.exp(nats))}`);
 
+  const whole = (share) => (share > 0 && share < .005 ? "<1%" : `${Math.round(100 * share)}%`);
+
   // The scales a drawing was made with, so that more can be drawn on it.
-  function across(svg, name = "time") {
-    const [start, stop, low, high, top, bottom] = svg.dataset[name].split(" ").map(Number);
+  function across(svg) {
+    const { time, training, across } = svg.dataset;
+    const [start, stop, low, high, top, bottom] = (time ?? training ?? across).split(" ").map(Number);
     return { at: (t) => start + (t - low) / (high - low) * (stop - start),
              back: (x) => low + (x - start) / (stop - start) * (high - low), low, high, top, bottom };
   }
@@ -43,8 +46,8 @@
     };
   }
 
-  function cursor(svg, name, value) {
-    const scale = across(svg, name);
+  function cursor(svg, value) {
+    const scale = across(svg);
     let line = svg.querySelector(".cursor");
     if (!line) {
       line = document.createElementNS(SVG, "line");
@@ -73,7 +76,52 @@
       `M${(x.at(t) - wide / 2).toFixed(1)},${y(0).toFixed(1)}h${wide.toFixed(1)}V${y(ys[i]).toFixed(1)}h${(-wide).toFixed(1)}z`)).join("");
   }
 
+  function bandPath(xs, low, high, svg) {
+    const x = across(svg), y = up(svg);
+    const floor = (v) => (Number.isFinite(y(v)) ? y(v) : x.bottom);
+    const held = xs.map((t, i) => i).filter((i) => low[i] !== null && Number.isFinite(y(high[i])) && xs[i] <= x.high);
+    if (!held.length) return "";
+    const there = held.map((i) => `${x.at(xs[i]).toFixed(1)},${y(high[i]).toFixed(1)}`);
+    const back = held.reverse().map((i) => `${x.at(xs[i]).toFixed(1)},${floor(low[i]).toFixed(1)}`);
+    return `M${there.join("L")}L${back.join("L")}z`;
+  }
+  function strip(group, xs, values, svg) {
+    const x = across(svg), [top, high, levels] = group.dataset.strip.split(" ").map(Number);
+    const wide = (x.at(x.high) - x.at(x.low)) / Math.max(xs.length, 1);
+    group.replaceChildren(...xs.flatMap((t, i) => {
+      const level = Math.ceil(Math.min(1, values[i] ?? 0) * levels);
+      if (level <= 0) return [];
+      const cell = document.createElementNS(SVG, "path");
+      cell.setAttribute("d", `M${(x.at(x.low) + i * wide).toFixed(1)},${top}h${wide.toFixed(1)}v${high}h${(-wide).toFixed(1)}z`);
+      cell.setAttribute("fill-opacity", (level / levels).toFixed(2));
+      return [cell];
+    }));
+  }
+  function share(part, value, svg) {
+    const x = across(svg), wide = x.at(value) - x.at(0);
+    if (part.tagName === "text") {
+      part.textContent = whole(value);
+      part.setAttribute("x", (x.at(value) + 5).toFixed(1));
+    } else part.setAttribute("d", part.getAttribute("d").replace(/h[^v]+v(\d+)h[^z]+z/, `h${wide.toFixed(1)}v$1h${(-wide).toFixed(1)}z`));
+  }
+
+  // One named part of a drawing, as an earlier look has it.
+  function redraw(part, frame) {
+    const { name } = part.dataset, svg = part.ownerSVGElement, [kind, of] = name.split("_");
+    if (kind === "class") share(part, frame.classes[name.slice(6)] ?? 0, svg);
+    else if (name === "last_steps") {
+      const at = across(svg).at(Math.min(frame.last_steps, frame.lag.at(-1))).toFixed(1);
+      part.setAttribute("d", part.getAttribute("d").replace(/([ML])[^,]+/g, `$1${at}`));
+    } else if (name === "zero") strip(part, frame.time, frame.zero, svg);
+    else if (name === "spread") part.setAttribute("d", bandPath(frame.time, frame.low, frame.high, svg));
+    else if (name === "share") part.setAttribute("d", barPath(frame.time, frame.share, svg));
+    else if (name === "cumulative") part.setAttribute("d", linePath(frame.lag, frame.cumulative, svg));
+    else if (kind === "path") part.setAttribute("d", linePath(frame.time, frame.paths[of] ?? [], svg));
+    else part.setAttribute("d", linePath(frame.time, frame[name], svg));
+  }
+
   // At the last look the page shows every step of it as it was drawn; earlier ones are redrawn.
+  const drawn = new Map();
   function showLook() {
     const index = Number(look.value);
     $("look-value").textContent = words().look_value.replace("{step}", data.looks[index]);
@@ -82,16 +130,17 @@
     articles.forEach((article) => {
       const frame = data.records[article.dataset.record].frames[index];
       if (!frame) return;
-      for (const path of article.querySelectorAll(".timed [data-name]")) {
-        const name = path.dataset.name, svg = path.ownerSVGElement;
-        path.dataset.own ??= path.getAttribute("d");
-        if (last) path.setAttribute("d", path.dataset.own);
-        else if (name === "spread") path.setAttribute("d", "");
-        else path.setAttribute("d", (name === "share" ? barPath : linePath)(frame.time, frame[name], svg));
+      article.classList.toggle("earlier", !last);
+      for (const part of article.querySelectorAll("[data-followed] [data-name]")) {
+        if (!drawn.has(part)) drawn.set(part, part.cloneNode(true));
+        const own = drawn.get(part);
+        for (const key of ["d", "x"]) if (own.hasAttribute(key)) part.setAttribute(key, own.getAttribute(key));
+        if (part.tagName !== "path") part.replaceChildren(...own.cloneNode(true).childNodes);
+        if (!last) redraw(part, frame);
       }
     });
     $("look-note").hidden = last;
-    for (const svg of document.querySelectorAll("svg[data-training]")) cursor(svg, "training", data.looks[index]);
+    for (const svg of document.querySelectorAll("svg[data-training]")) cursor(svg, data.looks[index]);
     showStep();
   }
 
@@ -107,13 +156,13 @@
     if (!frame) return Object.fromEntries(Object.keys(series).map((name) => [name, series[name][t] ?? null]));
     let near = 0;
     frame.time.forEach((x, i) => { if (Math.abs(x - t) < Math.abs(frame.time[near] - t)) near = i; });
-    return Object.fromEntries(Object.keys(frame).map((name) => [name, frame[name][near] ?? null]));
+    return Object.fromEntries(Object.keys(series).filter((name) => name in frame).map((name) => [name, frame[name][near] ?? null]));
   }
 
   function showStep() {
     const t = Number(step.value), { steps } = record(), at = valuesAt(t), say = words();
     $("step-value").textContent = `${t} / ${steps - 1}`;
-    for (const svg of articles[chosen].querySelectorAll("svg[data-time]")) cursor(svg, "time", t);
+    for (const svg of articles[chosen].querySelectorAll("svg[data-time]")) cursor(svg, t);
     const told = [
       ["‖g‖", number(at.total)], ["‖e‖", number(at.injected)], ["φ′", factor(at.slope)],
       ["W_hh", factor(at.weights)], [say.sum_share, percent(at.share)],
@@ -142,9 +191,9 @@
     else lines.push([name, `ln q = ${number(at.gain, 4)}   q = ${number(gain, 4)}`]);
     if (gain !== null && kind !== "lstm" && at.total !== null)
       lines.push([say.sum_passed, `${number(at.total, 4)} × ${number(gain, 4)} = ${number(at.total * gain, 4)}`]);
-    const whole = share.reduce((sum, v, i) => sum + ((reverse ? time[i] <= t : time[i] >= t) ? v ?? 0 : 0), 0);
+    const later = share.reduce((sum, v, i) => sum + ((reverse ? time[i] <= t : time[i] >= t) ? v ?? 0 : 0), 0);
     const sign = reverse ? "≤" : "≥";
-    lines.push([say.sum_share, `s = ${percent(at.share)}   Σ(t′ ${sign} ${t}) = ${percent(at.share === null ? null : whole)}`]);
+    lines.push([say.sum_share, `s = ${percent(at.share)}   Σ(t′ ${sign} ${t}) = ${percent(at.share === null ? null : later)}`]);
     const place = articles[chosen].querySelector(".sums");
     if (!place) return;
     place.replaceChildren(...lines.map(([name, value]) => {
@@ -155,6 +204,55 @@
       line.append(label, code);
       return line;
     }));
+  }
+
+  // A unit of the barcode: where its pre-activations lie on the curves of the activation.
+  const unitOf = articles.map(() => null);
+  function unitName(index, row) {
+    const { units } = data.records[index], say = words();
+    return say.unit_option.replace("{unit}", units.unit[row]).replace("{kind}", say[`class_${units.class[row]}`]);
+  }
+  function showUnit(index = chosen) {
+    const box = $(`r${index}-unit`), row = unitOf[index], { units } = data.records[index], say = words();
+    if (!box) return;
+    const pick = box.querySelector("select");
+    pick.replaceChildren(...units.unit.map((_, i) => new Option(unitName(index, i), i)));
+    mark(index);
+    box.hidden = row === null;
+    if (row === null) return;
+    pick.value = row;
+    for (const place of box.querySelectorAll("[data-figure]")) {
+      const name = place.dataset.figure;
+      const value = name === "class" ? null : units[name][row];
+      place.textContent = name === "class" ? say[`class_${units.class[row]}`]
+        : name === "gradient" || name === "linearity" ? number(value) : value === null ? "–" : whole(value);
+    }
+    const drawing = articles[index].querySelector(`[data-panel=usage_${units.place}] svg`).cloneNode(true);
+    const band = drawing.querySelector("[data-name=density]"), x = across(drawing);
+    const shares = units.density[row], most = Math.max(...shares), wide = (x.at(x.high) - x.at(x.low)) / shares.length;
+    band.setAttribute("d", shares.map((share, i) => (share && most ?
+      `M${(x.at(x.low) + i * wide).toFixed(1)},${x.bottom}h${wide.toFixed(1)}v${(-.92 * share / most * (x.bottom - x.top)).toFixed(1)}h${(-wide).toFixed(1)}z` : "")).join(""));
+    band.setAttribute("opacity", ".35");
+    box.querySelector(".drawing").replaceChildren(drawing);
+  }
+  function mark(index, row = unitOf[index]) {
+    const svg = articles[index].querySelector("[data-panel=barcode] svg");
+    $(`r${index}-barcode-row`).textContent = "";
+    let line = svg.querySelector(".row");
+    if (row === null) { line?.remove(); return; }
+    if (!line) {
+      line = document.createElementNS(SVG, "rect");
+      for (const [key, v] of [["class", "row"], ["fill", "none"], ["stroke", "var(--warn)"], ["stroke-width", 1.5]]) line.setAttribute(key, v);
+      svg.append(line);
+    }
+    const x = across(svg), high = (x.bottom - x.top) / data.records[index].units.unit.length;
+    for (const [key, v] of [["x", x.at(x.low) - 3], ["width", x.at(x.high) - x.at(x.low) + 6],
+                            ["y", x.top + row * high - 1], ["height", high + 2]]) line.setAttribute(key, v.toFixed(1));
+  }
+  function pickUnit(row, index = chosen) {
+    unitOf[index] = row;
+    showUnit(index);
+    $(`r${index}-unit`).scrollIntoView({ block: "nearest" });
   }
 
   function choose(index, keep) {
@@ -228,11 +326,12 @@
     root.lang = tags[spoken()];
     document.title = document.querySelector("title").dataset[spoken()];
     look ? showLook() : showStep();
+    articles.forEach((_, index) => showUnit(index));
   }
 
   root.classList.add("scripted");
   document.querySelector(".controls").hidden = false;
-  for (const part of document.querySelectorAll(".arithmetic")) part.hidden = false;
+  for (const part of document.querySelectorAll(".by-script")) part.hidden = false;
   if (!root.dataset.language) {
     const wanted = (navigator.languages || [navigator.language]).map((tag) => tag.slice(0, 2).toLowerCase());
     document.getElementById(`lang-${wanted.find((tag) => tag in tags) || "en"}`).checked = true;
@@ -266,6 +365,30 @@
       showStep();
     });
   }
+  articles.forEach((article, index) => {
+    const svg = article.querySelector("[data-panel=barcode] svg"), count = data.records[index].units.unit.length;
+    if (!svg) return;
+    let near = 0;
+    svg.addEventListener("click", (event) => {
+      const box = svg.getBoundingClientRect(), { top, bottom } = across(svg);
+      const y = (event.clientY - box.top) / box.height * svg.viewBox.baseVal.height;
+      if (y < top || y >= bottom) return;
+      near = Math.floor((y - top) / (bottom - top) * count);
+      pickUnit(near, index);
+    });
+    svg.parentElement.addEventListener("keydown", (event) => {
+      const move = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (move !== undefined) {
+        near = svg.querySelector(".row") ? Math.min(count - 1, Math.max(0, near + move)) : near;
+        mark(index, near);
+        $(`r${index}-barcode-row`).textContent = unitName(index, near);
+      } else if (event.key === "Enter") pickUnit(near, index);
+      else return;
+      event.preventDefault();
+    });
+    const pick = $(`r${index}-unit`).querySelector("select");
+    pick.addEventListener("change", () => pickUnit(near = Number(pick.value), index));
+  });
   for (const button of document.querySelectorAll(".save")) {
     button.hidden = false;
     button.addEventListener("click", () => {

@@ -28,11 +28,14 @@ class Panel:
         draw: its drawing.
         sentence: what it says in one sentence with its number; "" for none.
         timed: whether it runs over time, under one another with the others that do.
+        followed: whether the history of a training run holds it, so that the page can draw it
+            again for every look.
     """
 
     draw: Draw
     sentence: Sentence
     timed: bool = False
+    followed: bool = False
 
 
 def moments(m: Measured) -> Curve:

@@ -46,13 +46,19 @@ def lyapunov(m: Measured, language: str | None = None) -> Plot | None:
     found, error = curve(m["lyapunov"]["exponents"]), curve(m["lyapunov"]["error"])
     if not np.isfinite(found).any():
         return None
+    start = {end: clear(curve(m["lyapunov"]["start"][end])) for end in ("low", "high")}
     rank = np.arange(1, len(found) + 1, dtype=float)
-    low, high = span([clear(found - 2 * error), clear(found + 2 * error), found], at_least=[0.0])
+    shown = [clear(found - 2 * error), clear(found + 2 * error), clear(found), *start.values()]
+    low, high = span(shown, at_least=[0.0])
     plot = Plot(SMALL, 240, (0, len(found) + 1), padded(low, high), language=language)
     plot.axes("axis_rank", "axis_exponent", x_count=6)
     plot.level(0.0, "warn", dash="dashed")
+    plot.band(rank, start["low"], start["high"], "purple")
+    plot.line(rank, (start["low"] + start["high"]) / 2, "purple", dash="dotted")
     plot.whiskers(rank, found - 2 * error, found + 2 * error, "muted")
     plot.dots(rank, clear(found), "accent", size=2.6 if len(found) < 80 else 1.4)
+    plot.legend([Key("accent", "legend_now", form="block"),
+                 Key("purple", "legend_start", dash="dotted")], x=20)  # fmt: skip
     return plot
 
 
@@ -62,9 +68,11 @@ def lyapunov_said(m: Measured, language: str) -> str:
     if held is None:
         return say("traces.left_out_lyapunov", language)
     largest, error = curve(held["exponents"])[0], curve(held["error"])[0]
+    low, high = (number(held["start"][end][0]) for end in ("low", "high"))
     said = say(
         "traces.lyapunov_said", language, largest=number(largest), error=number(2 * error, 2),
-        dimension=number(held["dimension"]),
+        dimension=number(held["dimension"]), low=low, high=high,
+        networks=held["start"]["networks"],
     )  # fmt: skip
     lost = int(np.isneginf(curve(held["exponents"])).sum())
     return said + (say("traces.lyapunov_lost", language, count=lost) if lost else "")

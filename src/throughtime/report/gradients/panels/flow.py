@@ -35,7 +35,7 @@ def signal(m: Measured, language: str | None = None) -> Plot | None:
         plot.line(t, held["injected"], "warn", dash="dotted", name="injected")
     plot.line(t, held["total"], "accent", width=2.2, name="total")
     low = plot.up.start
-    plot.cells(held["total_zero"][None], "warn", top=low - 5, bottom=low)
+    plot.cells(held["total_zero"][None], "warn", top=low - 5, bottom=low, name="zero")
     plot.legend(
         [
             Key("accent", "legend_total"),
@@ -113,12 +113,13 @@ def paths(m: Measured, language: str | None = None) -> Plot | None:
     held = {name: curve(v) for name, v in m["split"]["paths"].items()}
     if len(held) < 2 or not any(np.isfinite(v).any() for v in held.values()):
         return None
-    low, high = span([clear(v) for v in held.values()], at_least=[0.0, 1.0])
+    before = [curve(v) for frame in m.get("frames", ()) for v in frame["paths"].values()]
+    low, high = span([clear(v) for v in (*held.values(), *before)], at_least=[0.0, 1.0])
     plot = timed(m, padded(max(low, -2), min(high, 3)), 180, language)
     plot.axes("axis_time", "axis_paths", percent=True)
     keys = []
     for (name, values), (colour, dash) in zip(held.items(), LINES, strict=False):
-        plot.line(moments(m), values, colour, dash=dash)
+        plot.line(moments(m), values, colour, dash=dash, name=f"path_{name}")
         keys.append(Key(colour, f"path_{name}", dash=dash))
     plot.legend(keys)
     return plot
@@ -159,14 +160,15 @@ def cumulative(m: Measured, language: str | None = None) -> Plot | None:
     if not np.isfinite(share).any():
         return None
     whole = np.cumsum(np.nan_to_num(share))
-    low, high = span([whole], at_least=[0.0, 1.1])
+    low, high = span([whole, *history(m, "cumulative")], at_least=[0.0, 1.1])
     plot = Plot(
         SMALL, 240, (1, max(2, len(whole))), (max(low, -1), min(high, 3)), language=language
     )
     plot.axes("axis_last", "axis_cumulative", percent=True, x_count=6)
     plot.level(0.9, "faint", dash="dotted")
-    plot.upright(float(min(m["budget"]["last_steps"], len(whole))), "warn")
-    plot.line(np.arange(1, len(whole) + 1, dtype=float), whole, "accent", width=2.2)
+    plot.upright(float(min(m["budget"]["last_steps"], len(whole))), "warn", name="last_steps")
+    plot.line(np.arange(1, len(whole) + 1, dtype=float), whole, "accent", width=2.2,
+              name="cumulative")  # fmt: skip
     plot.legend([Key("accent", "legend_cumulative"), Key("warn", "legend_ninety", dash="dashed")],
                 x=20)  # fmt: skip
     return plot
@@ -214,9 +216,10 @@ def noise(m: Measured, language: str | None = None) -> Plot | None:
     held = curve(m["signal_to_noise"])
     if not (np.isfinite(held) & (held > 0)).any():
         return None
-    plot = timed(m, span([held], log=True), 150, language, log_y=True, keyed=False)
+    y = span([held, *history(m, "noise")], log=True)
+    plot = timed(m, y, 150, language, log_y=True, keyed=False)
     plot.axes("axis_time", "axis_noise", y_count=3)
-    plot.line(moments(m), held, "accent")
+    plot.line(moments(m), held, "accent", name="noise")
     return plot
 
 

@@ -35,17 +35,19 @@ def barcode(m: Measured, language: str | None = None) -> Plot | None:
 
 def census(m: Measured, language: str | None = None) -> Plot | None:
     """Share of the units in each class."""
-    shares = sorted(m["shares"].items(), key=lambda item: -item[1])
+    before = {name: 0.0 for frame in m.get("frames", ()) for name in frame["classes"]}
+    shares = sorted((before | m["shares"]).items(), key=lambda item: -item[1])
     plot = Plot(SMALL, 60 + 24 * max(len(shares), 3), (0, 1), (0, max(len(shares), 3)),
                 language=language, margins=(150, 10, 44, 40))  # fmt: skip
     plot.ticks(5, 0)
     plot.say(250, plot.up.start + 32, "axis_share", anchor="middle")
     for i, (name, share) in enumerate(shares):
         y = plot.y[1] - 0.5 - i
-        plot.bar_across(y, share, "accent" if name in WELL else "warn")
+        plot.bar_across(y, share, "accent" if name in WELL else "warn", name=f"class_{name}")
         at = float(plot.up(y)) + 4
         plot.say(144, at, f"class_{name}", anchor="end", colour="ink")
-        plot.text(float(plot.across(share)) + 5, at, percent(share), colour="ink")
+        plot.text(float(plot.across(share)) + 5, at, percent(share), colour="ink",
+                  name=f"class_{name}")  # fmt: skip
     return plot
 
 
@@ -78,7 +80,7 @@ def usage(m: Measured, place: str, language: str | None = None) -> Plot | None:
     largest = np.nanmax(density, initial=0.0)
     if largest > 0:
         shade = low + density / largest * 0.92 * (high - low)
-        plot.band(centres, np.full(len(centres), low), shade, "ink")
+        plot.band(centres, np.full(len(centres), low), shade, "ink", name="density")
     plot.level(0.0, "faint")
     plot.line(centres, slope, "warn", dash="dashed")
     plot.line(centres, value, "accent", width=2.2)
@@ -117,7 +119,8 @@ def gate_times(m: Measured, language: str | None = None) -> Plot | None:
     plot.axes("axis_sorted", "axis_time_scale", x_count=6)
     plot.level(length, "warn", dash="dashed")
     plot.dots(rank, np.where(np.isinf(scale), high, kept), "accent", size=2.6)
-    plot.legend([Key("accent", "legend_unit"), Key("warn", "legend_length", dash="dashed")], x=20)
+    plot.legend([Key("accent", "legend_unit", form="block"),
+                 Key("warn", "legend_length", dash="dashed")], x=20)  # fmt: skip
     return plot
 
 
