@@ -45,7 +45,7 @@ def test_every_table_of_every_cell_is_printed(capsys):
     for cell in ("Elman", "GRU", "LSTM"):
         assert f"{cell}, tanh: forward and back" in said
         assert f"{cell}: other activations" in said
-        for words in ("outputs alone", "one step of one sequence", "peak memory"):
+        for words in ("outputs alone", "one step of a stream", "peak memory"):
             assert f"{cell}, tanh: {words}" in said
     assert "Elman, relu: forward and back" in said
     assert len([r for r in rows(said) if r.startswith("3×7×5")]) == 4 + 3 * 3

@@ -68,6 +68,24 @@ def test_the_truth_is_that_of_pytorch_s_own_layer(cell):
     assert problem.passes(problem.distance(found))
 
 
+def test_no_gradient_enters_where_rounding_decides_on_which_side_of_a_kink(monkeypatch):
+    shape = Shape(16, 12, 24)
+    monkeypatch.setattr("throughtime.bench.problem.NEAR", 2e-3)
+    problem = Problem("elman", activation("relu"), shape)
+    lines = []
+
+    def seen(a):
+        lines.append(a)
+        return a.relu()
+
+    weights = [w.double() for w in problem.layer().parameters()]
+    problem.reference(problem.x.double(), weights, seen)
+    near = (torch.stack(lines).abs() < 2e-3).flatten(2).any(-1).any(0)
+    assert 0 < near.sum() < shape.B
+    assert torch.equal(problem.dy.abs().amax((0, 2)) == 0, near)
+    assert Problem("elman", activation("tanh"), shape).dy.abs().amax((0, 2)).min() > 0
+
+
 def test_a_distance_is_relative_and_never_hides_a_nan():
     problem = Problem("elman", activation("tanh"), Shape(2, 3, 4))
     truth = problem.truth["y"]

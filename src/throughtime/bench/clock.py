@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 Step = Callable[[], object]
 
-LEAST, MOST = 5, 200
-# a turn lasts at least so long, in seconds: one call is repeated until it does
-TURN = 1e-3
+LEAST, MOST = 3, 200
+# a turn lasts at least so long, in seconds: a shorter call is repeated until it does
+TURN = 10e-3
 
 
 def medians(
@@ -43,11 +43,12 @@ def medians(
 
 
 def _repeats(step: Step, wait: Step) -> int:
-    _time(step, 1, wait)
     return max(1, math.ceil(TURN / max(_time(step, 1, wait), 1e-7)))
 
 
 def _time(step: Step, count: int, wait: Step) -> float:
+    """Seconds a call, after one that finds caches and threads as another contender left them."""
+    step()
     wait()
     start = time.perf_counter()
     for _ in range(count):

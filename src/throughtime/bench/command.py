@@ -162,12 +162,11 @@ def _announce(console: Console, settings: Settings, jobs: list[Job]) -> None:
 
 
 def _measure(console: Console, jobs: list[Job], found: list[Figure]) -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+    from rich.progress import Progress
 
-    columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(jobs))
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("", total=sum(job.seconds for job in jobs))
         for job in jobs:
             bar.update(task, description=job.name)
             found += job.run()
-            bar.advance(task)
+            bar.advance(task, job.seconds)

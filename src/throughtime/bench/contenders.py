@@ -32,14 +32,15 @@ class Training:
 
     def __init__(self, problem: Problem, module: torch.nn.Module):
         self._problem, self._module = problem, module
+        self._weights = dict(module.named_parameters())
 
     def _outputs(self) -> Tensor:
         return self._module(self._problem.x)[0]
 
     def step(self) -> Tensor:
         """Outputs, with gradients left at the weights."""
-        for p in self._module.parameters():
-            p.grad = None
+        for w in self._weights.values():
+            w.grad = None
         y = self._outputs()
         y.backward(self._problem.dy)
         return y
@@ -52,7 +53,7 @@ class Training:
     def answers(self) -> Answers:
         """What one run computes."""
         y = self.step()
-        found = {n: p.grad for n, p in self._module.named_parameters() if p.grad is not None}
+        found = {n: w.grad for n, w in self._weights.items() if w.grad is not None}
         return {"y": y.detach()} | found
 
 
@@ -72,23 +73,26 @@ class Inference:
         return {"y": self.step()}
 
 
-class OneStep:
-    """One step of a cell, its state given: what a stream of inputs costs."""
+class Stream:
+    """A sequence that arrives a step at a time: a call of a cell for each."""
 
     def __init__(self, problem: Problem, cell: torch.nn.Module):
-        self._cell, self._x = cell, problem.x[0]
-        zeros = self._x.new_zeros(problem.shape.B, problem.shape.H)
-        self._state: Any = (zeros, zeros) if problem.cell == "lstm" else zeros
+        self._cell, self._steps = cell, problem.x.unbind()
+        zeros = problem.x.new_zeros(problem.shape.B, problem.shape.H)
+        self._start: Any = (zeros, zeros) if problem.cell == "lstm" else zeros
 
-    def step(self) -> Any:
-        """Run once."""
+    def step(self) -> list[Any]:
+        """The states after each step."""
+        states, state = [], self._start
         with torch.inference_mode():
-            return self._cell(self._x, self._state)
+            for x in self._steps:
+                state = self._cell(x, state)
+                states.append(state)
+        return states
 
     def answers(self) -> Answers:
         """What one run computes."""
-        found = self.step()
-        return {"y": (found[0] if isinstance(found, tuple) else found).unsqueeze(0)}
+        return {"y": torch.stack([s[0] if isinstance(s, tuple) else s for s in self.step()])}
 
 
 class Loop(torch.nn.Module):

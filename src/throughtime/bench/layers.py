@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 
 import torch
 
@@ -25,7 +25,7 @@ TABLES = ("training", "activations", "inference", "step", "memory")
 COMPILED = Shape(32, 32, 128)
 # steps over which an activation is checked; layers with tanh are over all of theirs
 CHECKED_STEPS = 64
-ONE_STEP = Shape(1, 1, 128)
+STREAM = Shape(1, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,20 @@ class Settings:
     seconds: float = 0.6
 
     def problem(self, cell: str, phi: Activation, shape: Shape) -> Problem:
-        """A problem on this device."""
-        return Problem(cell, phi, shape, self.device, self.dtype)
+        """A problem on this device; tables share it, since its truth takes time."""
+        return _problem(cell, phi, shape, self.device, self.dtype)
 
     def wait(self) -> None:
         """For what the device still does."""
         if self.device != "cpu":
             torch.cuda.synchronize()
 
-    def times(self, steps: Iterable[Callable[[], object]], least: int = LEAST) -> list[float]:
+    def times(self, steps: Iterable[Callable[[], object]]) -> list[float]:
         """Median times, in turns."""
-        return medians(list(steps), self.seconds, self.wait, least)
+        return medians(list(steps), self.seconds, self.wait)
+
+
+_problem = lru_cache(maxsize=2)(Problem)
 
 
 @dataclass(frozen=True)
@@ -87,24 +90,28 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def _of_shape(settings: Settings, cell: str, shape: Shape) -> Iterator[Job]:
-    name, tanh = f"{cell} {shape}", activation("tanh")
-    check = 0.5e-3 * shape.T + shape.operations(cell) / 20e9
+    tanh = activation("tanh")
+    # of a small machine: a training step, and its truth
+    call = 50e-6 * shape.T + shape.operations(cell) / 120e9
+    truth = 4 * call
 
-    def job(table: str, contenders: int, checks: float, run: Callable) -> Job:
-        seconds = contenders * settings.seconds * 1.2 + checks * check
-        return Job(f"{name} {say(f'bench.job_{table}')}", seconds, run)
+    def job(table: str, contenders: int, step: float, checks: float, run: Callable) -> Job:
+        timing = contenders * max(1.2 * settings.seconds, 2 * (LEAST + 1) * step)
+        return Job(f"{cell} {shape} {say(f'bench.job_{table}')}", timing + checks, run)
 
     here = settings, cell
     if "training" in settings.tables:
         for phi in (tanh, activation("relu")) if cell == "elman" else (tanh,):
-            yield job("training", 5, 3, partial(training, *here, phi, shape))
+            contenders = 4 if phi.name == "tanh" else 3
+            yield job("training", contenders, call, truth, partial(training, *here, phi, shape))
     if "activations" in settings.tables:
-        checks = len(OTHERS) * min(1, CHECKED_STEPS / shape.T)
-        yield job("activations", len(OTHERS) + 1, checks, partial(activations, *here, shape))
+        checks = len(OTHERS) * truth * min(1, CHECKED_STEPS / shape.T)
+        run = partial(activations, *here, shape)
+        yield job("activations", len(OTHERS) + 1, call, checks, run)
     if "inference" in settings.tables and settings.device == "cpu":
-        yield job("inference", 3, 1, partial(inference, *here, shape))
+        yield job("inference", 3, call / 3, call, partial(inference, *here, shape))
     if "memory" in settings.tables:
-        yield job("memory", 0, 2, partial(memory, *here, shape))
+        yield job("memory", 0, 0, 3 * call, partial(memory, *here, shape))
 
 
 @cache
@@ -140,12 +147,10 @@ class Checked:
             table or self.table, p.cell, p.phi.name, p.shape, peer, ours, theirs, distance, right
         )
 
-    def figures(self, settings: Settings, least: int = LEAST) -> list[Figure]:
+    def figures(self, settings: Settings) -> list[Figure]:
         """A figure for each peer."""
         _ = self.distances
-        ours, *theirs = settings.times(
-            [self.ours.step, *(p.step for p in self.peers.values())], least
-        )
+        ours, *theirs = settings.times([self.ours.step, *(p.step for p in self.peers.values())])
         return [self.figure(n, ours, t) for n, t in zip(self.peers, theirs, strict=True)]
 
 
@@ -159,18 +164,15 @@ def training(settings: Settings, cell: str, phi: Activation, shape: Shape) -> li
     jax = cell == "elman" and phi.name == "tanh" and settings.device == "cpu"
     if jax and contenders.installed("jax"):
         peers["JAX scan"] = contenders.JaxScan(problem)
-    checked = Checked("training", problem, ours, peers)
-    _ = checked.distances
-    left, right = (torch.randn(1024, 1024).to(problem.x) for _ in range(2))
-    steps = [ours.step, *(p.step for p in peers.values()), lambda: torch.mm(left, right)]
-    mine, *theirs, product = settings.times(steps)
-    found = [checked.figure(n, mine, t) for n, t in zip(peers, theirs, strict=True)]
-    alone = shape.operations(cell) * product / (2 * 1024**3)
-    found.append(checked.figure("torch.mm", mine, alone, "products"))
     if phi.name == "tanh":
-        loop = contenders.Training(problem, contenders.Loop(problem))
-        found += Checked("training", problem, ours, {"Python loop": loop}).figures(settings, 3)
-    return found
+        peers["Python loop"] = contenders.Training(problem, contenders.Loop(problem))
+    checked = Checked("training", problem, ours, peers)
+    found = checked.figures(settings)
+    left, right = (torch.randn(1024, 1024).to(problem.x) for _ in range(2))
+    # by itself: the threads of JAX stay awake, and would slow it
+    (product,) = settings.times([lambda: torch.mm(left, right)])
+    alone = shape.operations(cell) * product / (2 * 1024**3)
+    return [*found, checked.figure("torch.mm", found[0].ours, alone, "products")]
 
 
 def activations(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
@@ -201,13 +203,15 @@ def inference(settings: Settings, cell: str, shape: Shape) -> list[Figure]:
 
 
 def one_step(settings: Settings, cell: str) -> list[Figure]:
-    """One step of one sequence, its state given."""
-    problem = settings.problem(cell, activation("tanh"), ONE_STEP)
+    """One step of a stream, its state given."""
+    problem, T = settings.problem(cell, activation("tanh"), STREAM), STREAM.T
     ours, theirs = (
-        contenders.OneStep(problem, layer)
+        contenders.Stream(problem, layer)
         for layer in (problem.layer(step=True), problem.layer(torch.nn, step=True))
     )
-    return Checked("step", problem, ours, {"torch.nn": theirs}).figures(settings)
+    found = Checked("step", problem, ours, {"torch.nn": theirs}).figures(settings)
+    one = replace(STREAM, T=1)
+    return [replace(f, shape=one, ours=f.ours / T, theirs=f.theirs / T) for f in found]
 
 
 def memory(settings: Settings, cell: str, shape: Shape) -> list[Figure]:

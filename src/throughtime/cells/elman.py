@@ -56,7 +56,7 @@ def elman(
         >>> y.shape, h_n.shape
         (torch.Size([5, 3, 4]), torch.Size([3, 4]))
     """
-    u = linear(without_padding(x, lengths), w_ih, b_ih)
+    u = linear(without_padding(x, lengths), w_ih, b_ih).unbind()
     h, ys = h0, []
     for t, alive in steps(x.shape[0], lengths, reverse):
         n = phi(u[t] + linear(h, w_hh, b_hh))

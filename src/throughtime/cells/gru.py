@@ -57,7 +57,7 @@ def gru(
         >>> y.shape, h_n.shape
         (torch.Size([5, 3, 4]), torch.Size([3, 4]))
     """
-    u = linear(without_padding(x, lengths), w_ih, b_ih)
+    u = linear(without_padding(x, lengths), w_ih, b_ih).unbind()
     h, ys = h0, []
     for t, alive in steps(x.shape[0], lengths, reverse):
         u_r, u_z, u_n = u[t].chunk(3, -1)

@@ -67,7 +67,7 @@ def lstm(
         >>> y.shape, h_n.shape, c_n.shape
         (torch.Size([5, 3, 4]), torch.Size([3, 4]), torch.Size([3, 4]))
     """
-    u = linear(without_padding(x, lengths), w_ih, b_ih)
+    u = linear(without_padding(x, lengths), w_ih, b_ih).unbind()
     h, c, ys = h0, c0, []
     for t, alive in steps(x.shape[0], lengths, reverse):
         i, f, g, o = (u[t] + linear(h, w_hh, b_hh)).chunk(4, -1)
