@@ -35,7 +35,7 @@ from throughtime.gradients.measure import (
     update_ratio,
 )
 from throughtime.gradients.measured import looks, measured
-from throughtime.gradients.record.capture import Call, Capture, Chain
+from throughtime.gradients.record.capture import GRADIENTS, Call, Capture, Chain
 from throughtime.gradients.record.layers import layer_count, recurrent_modules
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.tracing import records_of
@@ -323,7 +323,7 @@ def _divide(seen: Call | Chain, scale: float) -> None:
     found = seen.cotangents.found
     seen.cotangents.found = {name: g.float() / scale for name, g in found.items()}
     for told in seen.tapped.values() if isinstance(seen, Call) else ():
-        told["delta"] = told["delta"] / scale
+        told.update({name: told[name] / scale for name in GRADIENTS & told.keys()})
 
 
 def _recurrent_weights(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from throughtime import cells
-from throughtime.cells.clock import without_padding
 from throughtime.kernels import engine as engines
 from throughtime.kernels import ops, tap
 from throughtime.kernels.cpu import run
@@ -73,7 +72,7 @@ class Recurrence(torch.autograd.Function):
             here: Any = engines.engine(x)
             found = here.backward(*arguments, tap=ctx.tap is not None)
             if ctx.tap is not None:
-                ctx.tap(_recorded(ctx.cell, theta, found["delta"], saved, y, lengths))
+                ctx.tap(tap.Heard(ctx.cell, theta, found, saved, y, lengths))
         shape = SHAPES[ctx.name]
         return (
             None,
@@ -157,24 +156,3 @@ def _through_reference(ctx: Any, gradients: Grads) -> Grads:
             )
         )
     return tuple(next(found) if needed else None for needed in ctx.needs_input_grad[4:])
-
-
-def _recorded(
-    cell: Cell,
-    theta: Tensor | None,
-    delta: Tensor,
-    saved: Tensor,
-    y: Tensor,
-    lengths: Tensor | None,
-) -> dict[str, Tensor]:
-    """What a tap hears."""
-    blocks = without_padding(saved.flatten(2), lengths).view_as(saved).unbind(2)
-    recorded = {"delta": delta.flatten(2), "state": y}
-    if cell.name == "lstm":
-        *blocks, recorded["cell"] = blocks
-    if cell.name == "gru":
-        gate, first = cell.activations[1], cell.first_row(1)
-        values = {} if theta is None else dict(zip(gate.parameters, theta[first:], strict=False))
-        r, z, n, q = blocks
-        blocks = r, z, n + gate(r, **values) * q
-    return recorded | {"preactivation": torch.cat(blocks, -1)}

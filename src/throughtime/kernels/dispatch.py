@@ -143,7 +143,7 @@ def _kernel(
     activations, learnt = found
     x, w_hh = tensors[0], tensors[4]
     assert x is not None and w_hh is not None
-    theta = _theta(places, activations, learnt, x, w_hh.shape[1])
+    theta = theta_of(places, activations, learnt, x, w_hh.shape[1])
     traced = torch.compiler.is_compiling() or _watched(tensors)
     if traced:
         cell = registry.constant_key(name, learnt, float(leak).hex(), *activations)
@@ -164,7 +164,7 @@ def _watched(tensors: Sequence[Tensor | None]) -> bool:
     )
 
 
-def _theta(
+def theta_of(
     places: tuple[Pointwise, ...], activations: Activations, learnt: Names, x: Tensor, H: int
 ) -> Tensor | None:
     """Every parameter of every activation, (P, H), if any is a tensor."""

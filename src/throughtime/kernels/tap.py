@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor
+
+from throughtime.cells.clock import without_padding
+from throughtime.kernels.cpu.pointwise import Cell
 
 Callback = Callable[[int, dict[str, Tensor]], None]
 
@@ -26,11 +30,17 @@ def recording(callback: Callback) -> Iterator[None]:
     - ``preactivation``, (T, B, G·H): the argument of every activation, gates as in ``torch.nn``;
     - ``delta``, (T, B, G·H): the gradient of the loss with respect to it, what arrives through
       time included;
-    - ``state``, (T, B, H): the outputs; and for the LSTM ``cell``, (T, B, H).
+    - ``state``, (T, B, H): the outputs; and for the LSTM ``cell``, (T, B, H);
+    - ``blocks``, (T, B, ·, H): what the forward pass kept, of which the above is made, see
+      :mod:`.cpu.pointwise`; without meaning on padding;
+    - on a CPU ``total``, (T, B, H): the gradient at each output, what comes back through time
+      included; and for the LSTM ``carried``, (T, B, H): what comes back to each cell state but
+      for the way through the output of its own step.
 
-    All in the order of time, zero on padding. Calls that go to the reference do not report:
-    :func:`throughtime.kernels.backend` tells which. Costs nothing while nobody listens, and about
-    a fifth more time and two more buffers of the size of ``preactivation`` otherwise.
+    All in the order of time, and but for ``blocks`` zero on padding. Calls that go to the
+    reference do not report: :func:`throughtime.kernels.backend` tells which. Costs nothing while
+    nobody listens, and about a tenth more time and the buffers named otherwise;
+    ``preactivation`` and ``cell`` are put together when they are asked for.
 
     Example:
         >>> import torch, throughtime as tt
@@ -56,3 +66,37 @@ def listener() -> Callable[[dict[str, Tensor]], None] | None:
     callback, numbers = now
     number = next(numbers)
     return lambda found: callback(number, found)
+
+
+class Heard(dict[str, Tensor]):
+    """What a call reports, see :func:`recording`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        theta: Tensor | None,
+        back: dict[str, Tensor],
+        blocks: Tensor,
+        state: Tensor,
+        lengths: Tensor | None,
+    ):
+        found = {name: back[name] for name in ("total", "carried") if name in back}
+        super().__init__(found, delta=back["delta"].flatten(2), state=state, blocks=blocks)
+        self._cell, self._theta, self._lengths = cell, theta, lengths
+
+    def __missing__(self, name: str) -> Tensor:
+        if name not in ("preactivation", "cell"):
+            raise KeyError(name)
+        kept = self["blocks"]
+        kept = without_padding(kept.flatten(2), self._lengths).view_as(kept)
+        if self._cell.name == "lstm":
+            self["cell"] = kept[:, :, 4]
+            kept = kept[:, :, :4]
+        elif self._cell.name == "gru":
+            gate, first = self._cell.activations[1], self._cell.first_row(1)
+            rows = () if self._theta is None else self._theta[first:]
+            values = dict(zip(gate.parameters, rows, strict=False))
+            r, z, n, q = kept.unbind(2)
+            kept = torch.stack([r, z, n + gate(r, **values) * q], 2)
+        self["preactivation"] = kept.flatten(2)
+        return super().__getitem__(name)

@@ -9,24 +9,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from throughtime.gradients.record.fused import run
-from throughtime.gradients.record.record import Record, make_run
+from throughtime.gradients.record.fused import forward
+from throughtime.gradients.record.record import Record, Run
 from throughtime.gradients.record.recurrence import Recurrence
 
 
 def few(record: Record, sequences: int = 8) -> Record:
-    """The record of the first sequences alone, from what was run; what is injected is left out."""
-    was = record.run
-    kept = slice(sequences)
-    return _run_again(
-        record,
-        record.recurrence,
-        was.x[:, kept],
-        was.h0[kept],
-        None if was.c0 is None else was.c0[kept],
-        was.states[:, kept],
-        record.lengths[kept],
-    )
+    """The record of the first sequences alone."""
+    return record.first(sequences)
 
 
 @torch.no_grad()
@@ -47,23 +37,11 @@ def ensemble(record: Record, seeds: int = 8, sequences: int = 8) -> Iterator[Rec
         r = _started(record.recurrence, torch.Generator().manual_seed(seed))
         h0 = torch.zeros_like(was.h0[kept])
         c0 = None if was.c0 is None else torch.zeros_like(was.c0[kept])
-        states, _ = run(r, x, h0, c0, lengths)
-        yield _run_again(record, r, x, h0, c0, states, lengths)
-
-
-def _run_again(
-    record: Record,
-    r: Recurrence,
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    states: Tensor,
-    lengths: Tensor,
-) -> Record:
-    nothing = torch.zeros_like(states)
-    delta = nothing.new_zeros(*states.shape[:2], len(r.w_hh))
-    new = make_run(r, x, h0, c0, states, nothing, None, delta)
-    return replace(record, recurrence=r, lengths=lengths, run=new)
+        states, blocks = forward(r, x, h0, c0, None if record.full else lengths)
+        told = {} if blocks is None else {"blocks": blocks}
+        nothing = torch.zeros_like(states)
+        new = Run(r, lengths, x, h0, c0, states, nothing, None, told)
+        yield replace(record, recurrence=r, lengths=lengths, run=new)
 
 
 def _started(r: Recurrence, generator: torch.Generator) -> Recurrence:

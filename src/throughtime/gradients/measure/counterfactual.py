@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import torch
 
-from throughtime.gradients.record.fused import run
+from throughtime.gradients.record.fused import forward
 from throughtime.gradients.record.pointwise import pointwise
-from throughtime.gradients.record.record import Record, make_run
+from throughtime.gradients.record.record import Record
 
 
 @torch.no_grad()
@@ -34,6 +34,7 @@ def counterfactual(record: Record, phi: object) -> Record:
     other = pointwise(phi)
     r = record.recurrence.with_activation(other)
     was = record.run
-    states, _ = run(r, was.x, was.h0, was.c0, record.lengths)
-    new = make_run(r, was.x, was.h0, was.c0, states, was.injected, was.injected_cell)
+    states, blocks = forward(r, was.x, was.h0, was.c0, None if record.full else record.lengths)
+    told = {} if blocks is None else {"blocks": blocks}
+    new = replace(was, recurrence=r, states=states, told=told, inside=None, back=None)
     return replace(record, key=f"{record.key} ({other.name})", recurrence=r, run=new)

@@ -22,6 +22,15 @@ def squared_norms(tensor: Tensor) -> Tensor:
     return torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64).square()
 
 
+def norms(tensor: Tensor) -> Tensor:
+    """‖·‖ over the last axis in float64, also where its square would vanish or overflow."""
+    if tensor.dtype != torch.float64:
+        return torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64)
+    largest = tensor.abs().amax(-1, keepdim=True)
+    unit = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
+    return torch.linalg.vector_norm(tensor / unit, dim=-1) * unit.squeeze(-1)
+
+
 def by_time(record: Record, per_step: Tensor) -> Array:
     """A (T, B) tensor in run order as NumPy in the order of time, NaN on padding."""
     timed = run_order(per_step.unsqueeze(-1), record.lengths, record.reverse).squeeze(-1)
@@ -46,6 +55,14 @@ def mean(values: Array) -> Array:
     counts = (~np.isnan(values)).sum(-1)
     totals = np.nansum(values, axis=-1)
     return np.where(counts, totals / np.maximum(counts, 1), np.nan)
+
+
+def rms(values: Array) -> Array:
+    """Root mean square over sequences of what is not negative, also where squares would vanish."""
+    finite = np.where(np.isfinite(values), values, 0.0)
+    largest = finite.max(-1, keepdims=True, initial=0.0)
+    unit = np.where(largest > 0, largest, 1.0)
+    return np.sqrt(mean((values / unit) ** 2)) * unit[..., 0]
 
 
 def quantile(values: Array, q: float) -> Array:

@@ -12,8 +12,9 @@ from throughtime.gradients.measure.series import (
     by_lag,
     by_time,
     mean,
+    norms,
     quantile,
-    squared_norms,
+    rms,
 )
 from throughtime.gradients.record.record import Record
 
@@ -62,15 +63,15 @@ def signal(record: Record, align: Literal["time", "lag"] = "time") -> Signal:
         (20,)
     """
     arrange = by_time if align == "time" else by_lag
-    total = np.sqrt(arrange(record, squared_norms(record.run.pulled.total)))
-    injected = np.sqrt(arrange(record, squared_norms(record.run.injected)))
+    total = arrange(record, norms(record.run.total))
+    injected = arrange(record, norms(record.run.injected))
     return Signal(
         align,
-        total=np.sqrt(mean(total**2)),
+        total=rms(total),
         total_low=quantile(total, 0.1),
         total_high=quantile(total, 0.9),
         total_zero=mean(_is_zero(total)),
-        injected=np.sqrt(mean(injected**2)),
+        injected=rms(injected),
         injected_zero=mean(_is_zero(injected)),
         sequences=(~np.isnan(total)).sum(-1),
     )

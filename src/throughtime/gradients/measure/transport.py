@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_lag, log, mean
+from throughtime.gradients.measure.series import Array, by_lag, log, mean, norms
+from throughtime.gradients.record.fused import sent_back
 from throughtime.gradients.record.record import Record
 
 
@@ -57,7 +58,7 @@ def transport(
     *,
     probes: int | None = 4,
     epsilon: float = 1e-3,
-    resamples: int = 1000,
+    resamples: int = 200,
     seed: int = 0,
 ) -> Transport:
     """How much of a perturbation of h_{t-k} is left in h_t, from random cotangents sent back.
@@ -77,7 +78,7 @@ def transport(
         S. Hochreiter (1991) and Y. Bengio et al. (1994) for the product of Jacobians; the random
         estimate is Hutchinson's (1990).
     """
-    state, cell = _sent_back(record, probes, seed)
+    state, cell = _arrived(record, probes, seed)
     rho = by_lag(record, state)
     curves = _resampled(rho, resamples, seed)
     decay, reach = _decay_times(curves), _horizons(curves, epsilon)
@@ -99,51 +100,80 @@ def transport(
 
 
 @torch.no_grad()
+def _arrived(record: Record, probes: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Rms over probes of what arrives at h_t and c_t, over √H, (T+1, B), h_0 first.
+
+    NaN where it came through a state that overflowed: a slope means nothing there.
+    """
+    state, cell = _sent_back(record, probes, seed)
+    states = record.run.states
+    if not bool(states.sum().isfinite()):
+        over = (~states.isfinite()).any(-1)
+        through = torch.cat([over.flip(0).cummax(0)[0].flip(0), torch.zeros_like(over[:1])])
+        state = state.masked_fill(through, torch.nan)
+        cell = None if cell is None else cell.masked_fill(through, torch.nan)
+    return state, cell
+
+
 def _sent_back(record: Record, probes: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Rms over probes of what arrives at h_t and c_t, over √H, (T+1, B), h_0 first."""
-    linear, (T, B), P = record.run.linear, record.alive.shape, record.recurrence.output_size
-    like = record.run.states
+    B, P, like = len(record.lengths), record.recurrence.output_size, record.run.states
     if probes is None:
         v = torch.eye(P, dtype=like.dtype, device=like.device).unsqueeze(1).expand(P, B, P)
     else:
         generator = torch.Generator().manual_seed(seed)
         v = torch.randn(probes, B, P, generator=generator).to(like)
     scale = math.sqrt(P if probes is None else P * probes)
-    lstm = record.recurrence.kind == "lstm"
-    H = record.recurrence.hidden_size
+    run, lstm = record.run, record.recurrence.kind == "lstm"
+    told = sent_back(run, last=v)
+    if told is None or "total" not in told:
+        return _step_by_step(record, v, scale)
+
+    def size(start: Tensor, rest: Tensor) -> Tensor:
+        by_probe = norms(torch.cat([start.unsqueeze(0), rest])).unflatten(1, (-1, B))
+        return norms(by_probe.transpose(1, 2)) / scale
+
+    at_state = size(told["dh0"], told["total"])
+    if not lstm:
+        return at_state, None
+    to_cell = run.linear.to_cell
+    assert to_cell is not None
+    total = told["total"].unflatten(1, (-1, B))
+    at_cell = total.mul_(to_cell.unsqueeze(1)).flatten(1, 2).add_(told["carried"])
+    return at_state, size(told["dc0"], at_cell)
+
+
+def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Tensor, Tensor | None]:
+    """The same where no kernel can run."""
+    linear, (T, B), like = record.run.linear, record.alive.shape, record.run.states
+    lstm, H = record.recurrence.kind == "lstm", record.recurrence.hidden_size
+
+    def size(g: Tensor) -> Tensor:
+        return norms(g.transpose(0, 1).flatten(1)) / scale
+
     g, gamma = torch.zeros_like(v), like.new_zeros(len(v), B, H) if lstm else None
     at_state = like.new_zeros(T + 1, B, dtype=torch.float64)
     at_cell = torch.zeros_like(at_state) if lstm else None
     last = record.lengths - 1
     for t in reversed(range(T)):
         g = g + v * (last == t).unsqueeze(-1)
-        at_state[t + 1] = _norm(g) / scale
+        at_state[t + 1] = size(g)
         before = linear.at_cell(t, g, gamma)
         if at_cell is not None and before is not None:
-            at_cell[t + 1] = _norm(before) / scale
+            at_cell[t + 1] = size(before)
         _, g, gamma = linear.back(t, g, before)
-    at_state[0] = _norm(g) / scale
+    at_state[0] = size(g)
     if at_cell is not None and gamma is not None:
-        at_cell[0] = _norm(gamma) / scale
+        at_cell[0] = size(gamma)
     return at_state, at_cell
-
-
-def _norm(g: Tensor) -> Tensor:
-    """‖·‖ over probes and units, (B,); the square of a float64 below 1e-162 would be 0."""
-    if g.dtype != torch.float64:
-        return g.double().square().sum((0, 2)).sqrt()
-    largest = g.abs().amax((0, 2))
-    unit = torch.where(largest > 0, largest, 1.0)
-    return (g / unit.unsqueeze(-1)).square().sum((0, 2)).sqrt() * unit
 
 
 def _resampled(rho: Array, resamples: int, seed: int) -> Array:
     """The curve of all sequences, then of each bootstrap resample of them, (1 + resamples, T+1)."""
     B = rho.shape[1]
     draws = np.random.default_rng(seed).integers(0, B, (resamples, B))
+    flat = (draws + B * np.arange(resamples)[:, None]).ravel()
     times = np.ones((1 + resamples, B))
-    for row, draw in zip(times[1:], draws, strict=True):
-        row[:] = np.bincount(draw, minlength=B)
+    times[1:] = np.bincount(flat, minlength=resamples * B).reshape(resamples, B)
     there, finite = ~np.isnan(rho), np.isfinite(rho)
     size = np.where(finite, rho, 0.0)
     largest = size.max(1, keepdims=True, initial=0.0)

@@ -15,6 +15,9 @@ from torch.nn.utils.rnn import PackedSequence
 from throughtime.gradients.record.layers import fused_kind, is_ours, layer_count, recurrences
 from throughtime.gradients.record.recurrence import Recurrence
 
+# what of a kernel's report is a gradient
+GRADIENTS = {"delta", "total", "carried"}
+
 
 @dataclass
 class Cotangents:
@@ -69,9 +72,10 @@ class Call:
     tapped: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     def hear(self, number: int, found: dict[str, Tensor]) -> None:
-        """Take what a kernel's backward pass tells; δ of several backward passes adds up."""
+        """Take what a kernel's backward pass tells; gradients of several such passes add up."""
         if number in self.tapped:
-            found["delta"] = found["delta"] + self.tapped[number]["delta"]
+            for name in GRADIENTS & found.keys():
+                found[name] = found[name] + self.tapped[number][name]
         self.tapped[number] = found
 
 

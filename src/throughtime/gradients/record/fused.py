@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import _VF, Tensor
@@ -11,7 +12,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from throughtime.gradients.record.recurrence import Recurrence
 
-States = tuple[Tensor, Tensor | None]
+if TYPE_CHECKING:
+    from throughtime.gradients.record.record import Run
 
 
 def run(
@@ -28,14 +30,72 @@ def run(
     weights = (r.w_ih, r.w_hh, r.b_ih, r.b_hh)
     if r.kind == "elman":
         return kernels.elman(x, h0, *weights, r.phi.value, leak=r.leak, lengths=lengths)[0], None
-    assert r.phi_gate is not None
+    places = _places(r)
     if r.kind == "gru":
-        places = r.phi.value, r.phi_gate.value
         return kernels.gru(x, h0, *weights, *places, lengths=lengths)[0], None
-    assert r.phi_output is not None and c0 is not None
-    places = r.phi.value, r.phi_gate.value, r.phi_output.value
+    assert c0 is not None
     y, _, c = kernels.lstm(x, h0, c0, *weights, *places, w_hr=r.w_hr, lengths=lengths)
     return y, c
+
+
+def forward(
+    r: Recurrence, x: Tensor, h0: Tensor, c0: Tensor | None, lengths: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """States (T, B, H), zero on padding, and the ``blocks`` of an orbit where a kernel ran."""
+    kernel = _kernel(r)
+    if not x.shape[0] or not kernel.runs(x, h0, c0):
+        return run(r, x, h0, c0, lengths)[0], None
+    return kernel.forward(x, h0, c0, lengths)
+
+
+def sent_back(
+    run: Run, injected: Tensor | None = None, last: Tensor | None = None
+) -> dict[str, Tensor] | None:
+    """What a kernel tells of its way back, as ``Run.told``, and ``dh0`` and ``dc0``.
+
+    Args:
+        run: which went forward already.
+        injected: what reaches each h_t, (T, B, H), or None.
+        last: what reaches the last state of each sequence, (B, H), or None. Given (N, B, H) the
+            rows of all N go back side by side in one pass, and all that is told is (T, N·B, ·).
+
+    Returns:
+        None where no kernel can run it.
+    """
+    kernel = _kernel(run.recurrence)
+    if not run.x.shape[0] or not kernel.runs(run.x, run.h0, run.c0):
+        return None
+    lengths = None if bool((run.lengths == run.x.shape[0]).all()) else run.lengths
+    went = [run.h0, run.c0, run.states, run.blocks, lengths]
+    if last is not None and last.dim() == 3:
+        batch = [0, 0, 1, 1, 0]
+        went = [
+            None if t is None else torch.cat([t] * len(last), axis)
+            for t, axis in zip(went, batch, strict=True)
+        ]
+        last = last.flatten(0, 1)
+    found = kernel.back(*went, injected, last)
+    return {**found, "delta": found["delta"].flatten(2)}
+
+
+def _kernel(r: Recurrence) -> Any:
+    from throughtime.kernels.adjoint import Recurrence as Kernel
+
+    weights = (r.w_ih, r.w_hh, r.b_ih, r.b_hh)
+    return Kernel(r.kind, [_written(phi) for phi in _places(r)], weights, r.leak, r.w_hr)
+
+
+def _places(r: Recurrence) -> tuple[Any, ...]:
+    given = (r.phi, r.phi_gate, r.phi_output)
+    return tuple(phi.value for phi in given if phi is not None)
+
+
+def _written(phi: Any) -> Any:
+    """The activation of the catalogue that a function of PyTorch is; any other as it is."""
+    from throughtime.activations import activation
+
+    names = {torch.tanh: "tanh", torch.relu: "relu", torch.sigmoid: "sigmoid"}
+    return activation(names[phi]) if phi in names else phi
 
 
 def probe(

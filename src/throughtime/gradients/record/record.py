@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from throughtime.gradients.record.fused import sent_back
 from throughtime.gradients.record.recurrence import (
     Linearisation,
     Orbit,
     Pulled,
     Recurrence,
+    at_state_side,
     orbit,
     run_order,
+    sums,
     valid,
 )
 
@@ -25,29 +29,113 @@ class Run:
     """The raw material of a record, in run order: index 0 is the step the layer ran first.
 
     Beyond a sequence's length ``x``, ``states`` and cotangents are zero; what ``orbit`` and
-    ``linear`` hold there has no meaning.
+    ``linear`` hold there has no meaning. What can be worked out is worked out when asked for.
 
     Attributes:
+        recurrence: the layer.
+        lengths: valid steps of each sequence, (B,).
         x: input, (T, B, I).
         h0: initial state, (B, H).
         c0: initial cell state, LSTM only.
         states: h_t, (T, B, H).
-        orbit: what went on inside.
-        linear: the derivative of every step.
         injected: e_t, (T, B, H).
-        injected_cell: what reaches c_t from outside, LSTM only.
-        pulled: g_t, δ_t and γ_t.
+        injected_cell: what reaches c_t from outside, LSTM only; None for nothing.
+        told: what a kernel told of its own pass back, see
+            :func:`throughtime.kernels.tap.recording`, in run order.
+        inside, back: ``orbit`` and ``pulled`` where they are known already.
     """
 
+    recurrence: Recurrence
+    lengths: Tensor
     x: Tensor
     h0: Tensor
     c0: Tensor | None
     states: Tensor
-    orbit: Orbit
-    linear: Linearisation
     injected: Tensor
-    injected_cell: Tensor | None
-    pulled: Pulled
+    injected_cell: Tensor | None = None
+    told: Mapping[str, Tensor] = field(default_factory=dict)
+    inside: Orbit | None = None
+    back: Pulled | None = None
+
+    @cached_property
+    def orbit(self) -> Orbit:
+        """What went on inside."""
+        if self.inside is not None:
+            return self.inside
+        r, blocks = self.recurrence, self.told.get("blocks")
+        previous = self.previous
+        return orbit(r, previous, sums(r, self.x, previous) if blocks is None else blocks, self.c0)
+
+    @property
+    def blocks(self) -> Tensor:
+        """``orbit.blocks``, as far as they are told without the rest."""
+        told = self.told.get("blocks")
+        return self.orbit.blocks if told is None else told
+
+    @cached_property
+    def linear(self) -> Linearisation:
+        """The derivative of every step."""
+        return self.orbit.linearise()
+
+    @cached_property
+    def pulled(self) -> Pulled:
+        """g_t, δ_t and γ_t: as told, by a kernel, or step by step."""
+        if self.back is not None:
+            return self.back
+        told = self.told if "delta" in self.told else self._sent_back()
+        if told is None:
+            return self.linear.pull(self.injected, self.injected_cell)
+        if "total" not in told:
+            return self.linear.from_delta(told["delta"], self.injected, self.injected_cell)
+        return self.linear.as_told(told["delta"], told["total"], told.get("carried"))
+
+    def _sent_back(self) -> Mapping[str, Tensor] | None:
+        if self.injected_cell is not None:
+            return None
+        return sent_back(self, self.injected)
+
+    @property
+    def previous(self) -> Tensor:
+        """h_{t-1}, (T, B, H)."""
+        if self.inside is not None:
+            return self.inside.previous
+        return torch.cat([self.h0.unsqueeze(0), self.states[:-1]])
+
+    @property
+    def total(self) -> Tensor:
+        """g_t, (T, B, H)."""
+        told = self.told.get("total")
+        return self.pulled.total if told is None else told
+
+    @property
+    def delta(self) -> Tensor:
+        """δ_t, (T, B, G·H)."""
+        told = self.told.get("delta")
+        return self.pulled.delta if told is None else told
+
+    @property
+    def hidden(self) -> Tensor:
+        """The gradient of W_hh h_{t-1} + b_hh, (T, B, G·H)."""
+        if "pulled" in self.__dict__ or "delta" not in self.told:
+            return self.pulled.hidden
+        return at_state_side(self.told["delta"], self._reset)
+
+    @property
+    def _reset(self) -> Tensor | None:
+        r, blocks = self.recurrence, self.told.get("blocks")
+        if r.kind != "gru" or r.phi_gate is None:
+            return None
+        return self.linear.reset if blocks is None else r.phi_gate.value(blocks[:, :, 0])
+
+    def first(self, sequences: int) -> Run:
+        """The run of the first sequences alone."""
+        kept = slice(sequences)
+        return replace(
+            _first(self, kept),
+            told={name: told[:, kept].contiguous() for name, told in self.told.items()},
+            inside=None if self.inside is None else _first(self.inside, kept),
+            back=None if self.back is None else _first(self.back, kept),
+        )
 
 
 @dataclass(frozen=True)
@@ -85,12 +173,12 @@ class Record:
     @property
     def total(self) -> Tensor:
         """g_t = dL/dh_t, (T, B, H)."""
-        return self.in_time(self.run.pulled.total)
+        return self.in_time(self.run.total)
 
     @property
     def delta(self) -> Tensor:
         """δ_t = dL/da_t, (T, B, G·H), gates side by side in the order of the weights."""
-        return self.in_time(self.run.pulled.delta)
+        return self.in_time(self.run.delta)
 
     @property
     def preactivation(self) -> Tensor:
@@ -127,44 +215,45 @@ class Record:
         """(T, B) bool: which steps are no padding; the same in time and in run order."""
         return valid(self.run.states.shape[0], self.lengths)
 
-    @property
+    @cached_property
+    def full(self) -> bool:
+        """Whether there is no padding."""
+        return bool((self.lengths == self.run.states.shape[0]).all())
+
+    @cached_property
     def weight_gradient(self) -> Tensor:
         """∇W_hh = Σ_t δ_t h_{t-1}ᵀ, (G·H, H), from the record alone."""
-        delta, previous = self.run.pulled.hidden, self.run.orbit.previous
+        delta, previous = self.run.hidden, self.run.previous
         return delta.flatten(0, 1).T @ previous.flatten(0, 1)
 
     def gate_block(self, tensor: Tensor, gate: str) -> Tensor:
         """The columns of one gate, (T, B, H), out of (T, B, G·H)."""
         return tensor.chunk(len(self.recurrence.gates), -1)[self.recurrence.gates.index(gate)]
 
+    def first(self, sequences: int | None) -> Record:
+        """The record of the first sequences alone; of all for None."""
+        if sequences is None or sequences >= len(self.lengths):
+            return self
+        return replace(self, lengths=self.lengths[:sequences], run=self.run.first(sequences))
+
     def in_time(self, sequence: Tensor) -> Tensor:
         """A (T, B, ·) tensor of ``run`` in the order of time, zero on padding."""
+        if self.full:
+            return sequence.flip(0) if self.reverse else sequence
         kept = torch.where(self.alive.unsqueeze(-1), sequence, 0.0)
         return run_order(kept, self.lengths, self.reverse)
 
 
-def make_run(
-    r: Recurrence,
-    x: Tensor,
-    h0: Tensor,
-    c0: Tensor | None,
-    states: Tensor,
-    injected: Tensor,
-    injected_cell: Tensor | None,
-    delta: Tensor | None = None,
-    preactivation: Tensor | None = None,
-) -> Run:
-    """A run from what is known in run order: inputs, states and what the loss injects.
-
-    With ``delta`` at hand nothing is carried back through the steps again.
-    """
-    inside = orbit(r, x, torch.cat([h0.unsqueeze(0), states[:-1]]), c0, preactivation)
-    linear = inside.linearise()
-    if delta is None:
-        pulled = linear.pull(injected, injected_cell)
-    else:
-        pulled = linear.from_delta(delta, injected, injected_cell)
-    return Run(x, h0, c0, states, inside, linear, injected, injected_cell, pulled)
+def _first(whole: Any, kept: slice) -> Any:
+    """The same with every tensor cut down to some sequences: (T, B, ·) or (B, ·), all in order."""
+    cut = {}
+    for name in (f.name for f in fields(whole)):
+        value = getattr(whole, name)
+        if isinstance(value, dict) and name == "gates":
+            cut[name] = {gate: v[:, kept] for gate, v in value.items()}
+        elif isinstance(value, Tensor):
+            cut[name] = value[kept] if name in ("lengths", "h0", "c0") else value[:, kept]
+    return replace(whole, **cut)
 
 
 def at_last_step(sequence: Tensor, lengths: Tensor, value: Tensor) -> Tensor:

@@ -106,6 +106,8 @@ class Orbit:
     Attributes:
         recurrence: the layer.
         previous: h_{t-1}.
+        blocks: the sums of which a_t is made, as the kernels keep them, (T, B, ·, H): r, z,
+            W_in x + b_in and W_hn h + b_hn in the GRU; i, f, g, o and c_t in the LSTM.
         preactivation: a_t, all gates side by side, (T, B, G·H).
         slope: φ'(a_t), all gates side by side.
         gates: the value of every gate, (T, B, H) each.
@@ -118,6 +120,7 @@ class Orbit:
 
     recurrence: Recurrence
     previous: Tensor
+    blocks: Tensor
     preactivation: Tensor
     slope: Tensor
     gates: dict[str, Tensor]
@@ -156,13 +159,7 @@ class Linearisation:
     @cached_property
     def to_hidden(self) -> Tensor:
         """``to_preactivation`` as W_hh h_{t-1} + b_hh sees it: with the GRU's reset gate in it."""
-        return self._at_state_side(self.to_preactivation)
-
-    def _at_state_side(self, delta: Tensor) -> Tensor:
-        if self.reset is None:
-            return delta
-        r, z, n = delta.chunk(3, -1)
-        return torch.cat([r, z, self.reset * n], -1)
+        return at_state_side(self.to_preactivation, self.reset)
 
     def pull(
         self,
@@ -228,7 +225,7 @@ class Linearisation:
 
     def from_delta(self, delta: Tensor, injected: Tensor, injected_cell: Tensor | None) -> Pulled:
         """g_t and γ_t where δ_t is known already: one product for all steps, no loop over W_hh."""
-        hidden = self._at_state_side(delta)
+        hidden = at_state_side(delta, self.reset)
         back = torch.cat([hidden[1:] @ self.recurrence.w_hh, torch.zeros_like(injected[:1])])
         total = injected + back
         T = len(total)
@@ -244,6 +241,13 @@ class Linearisation:
         for t in reversed(range(T - 1)):
             cells[t] += self.carry[t + 1] * cells[t + 1]
         return Pulled(total, delta, hidden, cells)
+
+    def as_told(self, delta: Tensor, total: Tensor, carried: Tensor | None) -> Pulled:
+        """The rest where a kernel tells δ_t, g_t and what comes back to c_t from later steps."""
+        hidden = at_state_side(delta, self.reset)
+        if carried is None or self.to_cell is None:
+            return Pulled(total, delta, hidden, None)
+        return Pulled(total, delta, hidden, torch.addcmul(carried, total, self.to_cell))
 
     def without_output(self, cell: Tensor, total: Tensor) -> Tensor:
         """What reaches c_t but for the path through h_t, from all that does."""
@@ -320,6 +324,14 @@ class Pulled:
     cell: Tensor | None
 
 
+def at_state_side(delta: Tensor, reset: Tensor | None) -> Tensor:
+    """The gradient of W_hh h_{t-1} + b_hh from that of a_t; ``reset`` is the GRU's r."""
+    if reset is None:
+        return delta
+    r, z, n = delta.chunk(3, -1)
+    return torch.cat([r, z, reset * n], -1)
+
+
 def _repeated(g: Tensor, times: int) -> Tensor:
     return g if times == 1 else torch.cat([g] * times, -1)
 
@@ -343,39 +355,56 @@ def valid(T: int, lengths: Tensor) -> Tensor:
     return torch.arange(T, device=lengths.device).unsqueeze(-1) < lengths
 
 
-def orbit(
-    r: Recurrence,
-    x: Tensor,
-    previous: Tensor,
-    cell: Tensor | None = None,
-    preactivation: Tensor | None = None,
-) -> Orbit:
-    """Everything inside a recurrence whose states are known: one product for all steps.
+def sums(r: Recurrence, x: Tensor, previous: Tensor) -> Tensor:
+    """What the units see of inputs and states, for all steps at once: ``Orbit.blocks``.
 
     Args:
         r: the layer.
         x: its input in run order, (T, B, I).
         previous: h_{t-1} in run order, (T, B, H).
-        cell: c_0 (B, H), or c_{t-1} of every step (T, B, H) where they are known; LSTM only.
-        preactivation: a_t, where it is known already.
+
+    Returns:
+        (T, B, ·, H): a block a gate; the GRU's candidate has W_in x + b_in and W_hn h + b_hn apart.
     """
+    H = r.hidden_size
+    u, v = linear(x, r.w_ih, r.b_ih), linear(previous, r.w_hh, r.b_hh)
     if r.kind == "gru":
-        return _orbit_gru(r, x, previous, preactivation)
-    a = preactivation
-    if a is None:
-        a = linear(x, r.w_ih, r.b_ih) + linear(previous, r.w_hh, r.b_hh)
+        gates, m = u[..., : 2 * H] + v[..., : 2 * H], v[..., 2 * H :]
+        return torch.cat([gates, u[..., 2 * H :], m], -1).unflatten(-1, (4, H))
+    return (u + v).unflatten(-1, (len(r.gates), H))
+
+
+def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None = None) -> Orbit:
+    """Everything inside a recurrence whose states are known.
+
+    Args:
+        r: the layer.
+        previous: h_{t-1} in run order, (T, B, H).
+        blocks: of :func:`sums`; behind them c_t may stand, LSTM only.
+        cell: c_0 (B, H), or c_{t-1} of every step (T, B, H) where they are known; LSTM only.
+    """
     if r.kind == "elman":
-        return Orbit(r, previous, a, r.phi.slope(a), {})
+        a = blocks.flatten(2)
+        return Orbit(r, previous, blocks, a, r.phi.slope(a), {})
+    if r.kind == "gru":
+        return _orbit_gru(r, previous, blocks)
     assert cell is not None and r.phi_output is not None
-    blocks = dict(zip(r.gates, a.chunk(4, -1), strict=True))
-    values = {gate: r.activation_of(gate).value(block) for gate, block in blocks.items()}
-    slope = torch.cat([r.activation_of(gate).slope(block) for gate, block in blocks.items()], -1)
-    written, keep = values["i"] * values["g"], values["f"]
-    before = cell if cell.dim() == 3 else _cells_before(cell, written, keep)
-    c = torch.addcmul(written, keep, before)
+    a = blocks[:, :, :4].flatten(2)
+    places = dict(zip(r.gates, a.chunk(4, -1), strict=True))
+    values = {gate: r.activation_of(gate).value(block) for gate, block in places.items()}
+    slope = torch.cat([r.activation_of(gate).slope(block) for gate, block in places.items()], -1)
+    if blocks.shape[2] > 4:
+        c = blocks[:, :, 4]
+        before = cell if cell.dim() == 3 else torch.cat([cell.unsqueeze(0), c[:-1]])
+    else:
+        written, keep = values["i"] * values["g"], values["f"]
+        before = cell if cell.dim() == 3 else _cells_before(cell, written, keep)
+        c = torch.addcmul(written, keep, before)
+        blocks = torch.cat([blocks, c.unsqueeze(2)], 2)
     return Orbit(
         r,
         previous,
+        blocks,
         a,
         slope,
         values,
@@ -386,22 +415,16 @@ def orbit(
     )
 
 
-def _orbit_gru(r: Recurrence, x: Tensor, previous: Tensor, a: Tensor | None) -> Orbit:
+def _orbit_gru(r: Recurrence, previous: Tensor, blocks: Tensor) -> Orbit:
     assert r.phi_gate is not None
-    H = r.hidden_size
-    m = linear(previous, r.w_hh[2 * H :], None if r.b_hh is None else r.b_hh[2 * H :])
-    if a is None:
-        state_bias = None if r.b_hh is None else r.b_hh[: 2 * H]
-        u, v = linear(x, r.w_ih, r.b_ih), linear(previous, r.w_hh[: 2 * H], state_bias)
-        gates = u[..., : 2 * H] + v
-        reset, update = r.phi_gate.value(gates).chunk(2, -1)
-        a = torch.cat([gates, u[..., 2 * H :] + reset * m], -1)
-    else:
-        reset, update = r.phi_gate.value(a[..., : 2 * H]).chunk(2, -1)
-    gates, a_n = a[..., : 2 * H], a[..., 2 * H :]
+    gates = blocks[:, :, :2].flatten(2)
+    reset, update = r.phi_gate.value(gates).chunk(2, -1)
+    m = blocks[:, :, 3]
+    a_n = torch.addcmul(blocks[:, :, 2], reset, m)
     slope = torch.cat([r.phi_gate.slope(gates), r.phi.slope(a_n)], -1)
     values = {"r": reset, "z": update, "n": r.phi.value(a_n)}
-    return Orbit(r, previous, a, slope, values, candidate=m)
+    a = torch.cat([gates, a_n], -1)
+    return Orbit(r, previous, blocks, a, slope, values, candidate=m)
 
 
 def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,8 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from throughtime.errors import TraceError
 from throughtime.gradients.record.capture import Call, Chain, data_of
 from throughtime.gradients.record.fused import probe, run
-from throughtime.gradients.record.record import Record, Run, at_last_step, make_run
-from throughtime.gradients.record.recurrence import Recurrence, orbit, run_order, valid
+from throughtime.gradients.record.record import Record, Run, at_last_step
+from throughtime.gradients.record.recurrence import Recurrence, orbit, run_order, sums, valid
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class _Pass:
     h0: Tensor
     c0: Tensor | None
     states: Tensor
+    told: Mapping[str, Tensor]
 
 
 @torch.no_grad()
@@ -57,9 +59,10 @@ class _Replay:
         x, lengths = self._padded(call.input)
         given = lengths if lengths is not None else self._all_steps(call.lengths, x)
         self.lengths = given[self.kept]
-        x = x[:, self.kept]
+        x = x[:, self.kept].clone()  # the caller may fill its tensor anew
         self.T, self.B = x.shape[:2]
         self.alive = valid(self.T, self.lengths).unsqueeze(-1)
+        self.full = bool((self.lengths == self.T).all())
         self.x = self._without_padding(x)
         told = call.tapped if len(call.tapped) == sum(map(len, layers)) else {}
         self.tapped = told if route == "auto" else {}
@@ -71,8 +74,7 @@ class _Replay:
         return torch.full((x.shape[1],), x.shape[0], dtype=torch.int64, device=x.device)
 
     def _without_padding(self, sequence: Tensor) -> Tensor:
-        full = bool((self.lengths == self.T).all())
-        return sequence if full else torch.where(self.alive, sequence, 0.0)
+        return sequence if self.full else torch.where(self.alive, sequence, 0.0)
 
     def _padded(self, sequence: Tensor | PackedSequence) -> tuple[Tensor, Tensor | None]:
         if isinstance(sequence, PackedSequence):
@@ -103,7 +105,7 @@ class _Replay:
         cotangents = self.call.cotangents.found
         r = self.layers[0][0]
         h_n = self._state(cotangents.get("h"), r.output_size)
-        c_n = self._state(cotangents.get("c"), r.hidden_size) if r.kind == "lstm" else None
+        c_n = self._state(cotangents["c"], r.hidden_size) if "c" in cotangents else None
         D = len(self.layers[0])
         outside: Tensor = self._like_output(cotangents.get("y"), D * r.output_size)
         found: list[Record] = []
@@ -127,26 +129,28 @@ class _Replay:
         if last_cell is not None:
             H = one.r.hidden_size
             in_cell = at_last_step(self.x.new_zeros(self.T, self.B, H), self.lengths, last_cell)
-        delta = self._delta(layer, one, injected, last_cell)
-        a = self._told(layer, one.reverse, "preactivation") if self.tapped else None
-        run = make_run(one.r, one.x, one.h0, one.c0, one.states, injected, in_cell, delta, a)
+        told, back = one.told, None
+        if self.route == "probe":
+            delta = probe(one.r, one.x, one.h0, one.c0, self.reported, injected, last_cell)
+            told = {"delta": delta}
+        start = one.h0, one.c0, one.states, injected, in_cell
+        run = Run(one.r, self.lengths, one.x, *start, told)
+        if self.route == "adjoint":
+            back = run.linear.pull(injected, in_cell)
+            run = Run(one.r, self.lengths, one.x, *start, inside=run.orbit, back=back)
         key = ".".join(p for p in (self.key, f"l{layer}") if p) + ("_reverse" * one.reverse)
         return Record(key, layer, one.reverse, one.r, self.lengths, run)
 
-    def _delta(
-        self, layer: int, one: _Pass, injected: Tensor, last_cell: Tensor | None
-    ) -> Tensor | None:
-        """δ_t in run order where something tells it: the kernel's own backward pass or a probe."""
-        if self.tapped:
-            return self._told(layer, one.reverse, "delta")
-        if self.route == "probe":
-            return probe(one.r, one.x, one.h0, one.c0, self.reported, injected, last_cell)
-        return None
+    def _told(self, layer: int, reverse: bool) -> dict[str, Tensor]:
+        """What the kernel of this layer and direction told of its pass back, in run order."""
+        if not self.tapped:
+            return {}
+        told = self.tapped[layer * len(self.layers[0]) + int(reverse)]
+        return {name: self._in_run_order(tensor, reverse) for name, tensor in told.items()}
 
-    def _told(self, layer: int, reverse: bool, what: str) -> Tensor:
-        number = layer * len(self.layers[0]) + int(reverse)
-        told = self.tapped[number][what][:, self.kept].to(self.dtype)
-        return run_order(told, self.lengths, reverse)
+    def _in_run_order(self, told: Tensor, reverse: bool) -> Tensor:
+        flat = self._without_padding(told.detach()[:, self.kept].to(self.dtype).flatten(2))
+        return run_order(flat, self.lengths, reverse).contiguous().view(-1, self.B, *told.shape[2:])
 
     def _forward(self) -> tuple[list[list[_Pass]], list[Tensor | None]]:
         """Every direction of every layer, and the dropout mask on each layer's input."""
@@ -166,13 +170,14 @@ class _Replay:
                 reverse, i = d == 1, layer * D + d
                 start = h0[i], None if c0 is None else c0[i]
                 x_run = run_order(x, self.lengths, reverse)
-                if self.tapped:
-                    states = self._told(layer, reverse, "state")
+                told = self._told(layer, reverse)
+                if told:
+                    states = told.pop("state")
                 elif top and self._output_intact() and self.call.random is None:
                     states = self._seen(d, D, reverse)
                 else:
                     states = run(r, x_run, *start, self.reported)[0]
-                ran.append(_Pass(r, reverse, x_run, *start, states))
+                ran.append(_Pass(r, reverse, x_run, *start, states, told))
                 row.append(run_order(states, self.lengths, reverse))
             passes.append(ran)
             x = torch.cat(row, -1)
@@ -249,7 +254,7 @@ def record_of_chain(chain: Chain, key: str) -> Record:
     cells = together([p[1] for p in given]) if r.kind == "lstm" else None
     at_state = came_back("h", states)
     at_cell = None if cells is None else came_back("c", cells)
-    inside = orbit(r, x, previous, cells)
+    inside = orbit(r, previous, sums(r, x, previous), cells)
     linear = inside.linearise()
     if chain.cell_feeds_state and at_cell is not None:
         at_cell = linear.without_output(at_cell, at_state)
@@ -258,9 +263,9 @@ def record_of_chain(chain: Chain, key: str) -> Record:
     else:
         pulled, injected, in_cell = linear.pull(at_state, at_cell, chain.links), at_state, at_cell
     c0 = None if cells is None else cells[0]
-    run = Run(x, previous[0], c0, states, inside, linear, injected, in_cell, pulled)
     T, B = x.shape[:2]
     lengths = torch.full((B,), T, dtype=torch.int64, device=x.device)
+    run = Run(r, lengths, x, previous[0], c0, states, injected, in_cell, inside=inside, back=pulled)
     return Record(key, 0, False, r, lengths, run, linked=all(chain.links[1:]))
 
 

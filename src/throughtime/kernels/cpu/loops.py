@@ -396,6 +396,9 @@ def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
             with code.unless(frame.absent("dw_ih")):
                 at = x_here + k * x_pitch
                 rows_of("gather", frame.numbers("x"), inputs, step, at, count, I, x_pitch)
+            for field, tile in (("total", g), ("carried", gc)):
+                with code.unless(frame.absent(field)):
+                    rows_of("scatter", frame.numbers(field), (B * H, H), step, tile, count, H)
             stride = capacity * pitch
             _pointwise(
                 code, frame, a, size, c_before, h_here, g, gc, delta_here, stride,

@@ -119,6 +119,10 @@ def _work(real: str, name: str, frame: array, workers: int) -> Work:
     )
 
 
+def _zeros(like: Tensor, *shape: int) -> Tensor:
+    return like.new_zeros(shape)
+
+
 def _at(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
@@ -253,7 +257,9 @@ def backward(
 ) -> dict[str, Tensor]:
     """Gradients by name: dx, dh0, dc0, dw_ih, dw_hh, db (a row a sum), dtheta (a row a parameter).
 
-    With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation.
+    With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation; total, (T, B, H),
+    that at each output, what comes back through time included; and for a cell state carried,
+    (T, B, H), what comes back to it but for the way through the output of its own step.
     """
     shape, real = cell.shape, NAMES[x.dtype]
     H, G = w_hh.shape[1], shape.gates
@@ -276,7 +282,10 @@ def backward(
     if wanted.x:
         out["dx"] = empty(x, T, B, I)
     if tap:
-        out["delta"] = x.new_zeros(T, B, G, H)
+        here = empty if lengths is None else _zeros
+        out["delta"], out["total"] = here(x, T, B, G, H), here(x, T, B, H)
+        if shape.has_cell:
+            out["carried"] = here(x, T, B, H)
     sums = {}
     if wanted.w_ih:
         sums["dw_ih"] = empty(x, workers, G * H, x_pitch)
