@@ -176,7 +176,12 @@ class _Layer:
         yield "fact_horizon", _reach(m)
         last = m["budget"]["last_steps"]
         known = np.isfinite(curve(m["budget"]["share"])).any()
-        yield "fact_ninety", told("last_few", last=min(last, m["steps"])) if known else escape("–")
+        yield (
+            "fact_ninety",
+            told("last_few", last=min(last, m["steps"]), steps=m["steps"])
+            if known
+            else escape("–"),
+        )
 
     @property
     def tables(self) -> Iterator[tuple[str, Markup]]:

@@ -259,9 +259,19 @@
     chosen = index;
     layer.value = index;
     articles.forEach((article, i) => article.classList.toggle("chosen", i === index));
-    step.max = record().steps - 1;
-    if (!keep) step.value = step.max;
+    const { steps, series } = record(), ran = series.state.findLastIndex((v) => v !== null);
+    step.max = steps - 1;
+    if (!keep) step.value = ran < 0 ? step.max : ran;
     showStep();
+    bringIntoView();
+  }
+
+  // On a narrow screen the charts over time are scrolled to the step that is marked.
+  function bringIntoView() {
+    const box = articles[chosen].querySelector(".drawing.timed"), line = box?.querySelector(".cursor");
+    if (!line || box.scrollWidth <= box.clientWidth) return;
+    const share = line.getAttribute("x1") / box.firstElementChild.viewBox.baseVal.width;
+    box.scrollLeft = share * box.scrollWidth - box.clientWidth / 2;
   }
 
   // Where one is stands in the address, so that it can be kept and sent on.
