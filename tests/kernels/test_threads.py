@@ -19,6 +19,7 @@ from throughtime.kernels.cpu import pool, run
 @pytest.fixture(autouse=True)
 def even_small_calls_are_shared(monkeypatch):
     monkeypatch.setattr(run, "THREAD_WORK", 1.0)
+    monkeypatch.setattr(run, "SIDE_WORK", 1.0)
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -37,15 +38,56 @@ def test_outputs_do_not_depend_on_the_number_of_threads(name, lengths, threads):
             torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("B", [1, 2, 5])
+@pytest.mark.parametrize("H", [3, 64, 203])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_threads_share_the_units_where_there_are_few_rows(name, B, H, padded, dtype, threads):
+    T, tolerance = 11, {torch.float32: 1e-4, torch.float64: 1e-11}[dtype]
+    lengths = torch.arange(B) * 7 % (T + 1) if padded else None
+    given = call(name, T, B, 70, H, dtype=dtype, lengths=lengths)
+    threads(1)
+    alone = [*given.run(), *given.gradients()]
+    for n in (2, 3, 8):
+        threads(n)
+        shared = [*given.run(), *given.gradients()]
+        outputs = 2 if name != "lstm" else 3
+        assert all(map(torch.equal, alone[:outputs], shared[:outputs]))
+        for one, many in zip(alone, shared, strict=True):
+            torch.testing.assert_close(many, one, rtol=tolerance, atol=tolerance)
+    wanted = [*given.run(cells), *given.gradients(cells)]
+    for truth, many in zip(wanted, shared, strict=True):
+        torch.testing.assert_close(many, truth, rtol=tolerance, atol=tolerance)
+
+
+def test_few_rows_of_many_units_are_one_tile_with_several_sides(threads, monkeypatch):
+    asked = []
+
+    def seen(function, frame, sides):
+        asked.append(sides)
+        side_by_side(function, frame, sides)
+
+    side_by_side = pool.side_by_side
+    monkeypatch.setattr(run.pool, "side_by_side", seen)
+    monkeypatch.setattr(run, "SIDE_WORK", 2.5e4)
+    threads(2)
+    for B, H, sides in ((1, 256, [2]), (4, 256, [2]), (5, 256, []), (1, 64, [])):
+        asked.clear()
+        call("gru", 3, B, 5, H, dtype=torch.float32).run()
+        assert asked == (sides if pool.can_wait() else [])
+
+
 def test_the_threads_of_a_call_are_those_of_pytorch(threads, monkeypatch):
     asked = []
+    monkeypatch.setattr(run, "SIDE_WORK", float("inf"))
 
     def alone(work, workers):
         asked.append(workers)
         for worker in range(workers):
             work.share(worker)
 
-    monkeypatch.setattr(run, "together", alone)
+    monkeypatch.setattr(run.pool, "together", alone)
     given = call("gru", 4, 6, 3, 5)
     for n in (1, 2, 4, 99):
         threads(n)
@@ -69,21 +111,25 @@ def test_every_way_to_share_gives_the_same_bits(name, threads, monkeypatch):
     given = call(name, 9, 37, 5, 40, dtype=torch.float32)
     threads(3)
     found = [given.gradients()]
-    for parallel in (lambda: None, lambda: a_team_of_one):
-        monkeypatch.setattr(pool, "_parallel", parallel)
+    for library in (None, TeamOfOne()):
+        monkeypatch.setattr(pool, "openmp", lambda library=library: library)
         found.append(given.gradients())
     for other in found[1:]:
         assert all(map(torch.equal, found[0], other))
 
 
-def a_team_of_one(function, frame, workers, flags):
+class TeamOfOne:
     """OpenMP where the person allows it one thread only."""
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)(frame)
+
+    omp_get_num_threads = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 1)
+
+    def GOMP_parallel(self, function, frame, workers, flags):
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)(frame)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the threads are Python's")
 def test_the_threads_are_those_that_pytorch_runs_on():
-    assert "OpenMP" not in torch.__config__.parallel_info() or pool._parallel() is not None
+    assert "OpenMP" not in torch.__config__.parallel_info() or pool.openmp() is not None
 
 
 def test_calls_from_many_threads_at_once(threads):

@@ -9,8 +9,9 @@ from throughtime.activations.emit.lanes import Address, Code, Int, Real, Word
 # sizes; then arrays, each followed by its strides in elements where it may have any.
 # 0 is the address of what is absent.
 FIELDS = (
-    "next_worker", "workers", "tiles", "rows", "T", "B", "I", "H",
-    "vectors", "pitch", "x_vectors", "x_pitch", "reverse", "pointwise",
+    "next_worker", "workers", "arrived", "team_size", "give_way",
+    "tiles", "rows", "T", "B", "I", "H", "vectors", "pitch", "x_vectors", "x_pitch",
+    "reverse", "pointwise",
     "order", "lengths",
     "x", "x_t", "x_b", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "theta",
     "packed_ih", "packed_hh", "bias", "saved", "scratch", "scratch_stride",
@@ -46,9 +47,22 @@ class Frame:
 
     def take_worker(self) -> Int:
         """The next number of a worker that nobody has taken."""
-        counter = (self._start + PLACE["next_worker"]).value
-        one = ir.Constant(ir.IntType(64), 1)
-        return Int(self._code, self._code.builder.atomic_rmw("add", counter, one, "monotonic"))
+        return self.count("next_worker")
+
+    def count(self, name: str) -> Int:
+        """A number that grows by one; its value before. What was written before is then seen."""
+        at, one = (self._start + PLACE[name]).value, ir.Constant(ir.IntType(64), 1)
+        return Int(self._code, self._code.builder.atomic_rmw("add", at, one, "acq_rel"))
+
+    def now(self, name: str) -> Int:
+        """A number that other threads change."""
+        at = (self._start + PLACE[name]).value
+        return Int(self._code, self._code.builder.load_atomic(at, "acquire", 8))
+
+    def function(self, name: str, returns: ir.Type) -> Word:
+        """A function without arguments."""
+        kind = ir.FunctionType(returns, []).as_pointer()
+        return self._code.builder.inttoptr(self[name].value, kind)
 
     def _array(self, name: str, real: Real | None) -> Address:
         type = ir.IntType(64) if real is None else real.type

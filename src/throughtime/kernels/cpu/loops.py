@@ -3,6 +3,10 @@
 A tile runs through all time steps by itself: nothing is shared between tiles but weights, so any
 number of threads gives the same outputs. Rows of a tile are sorted by length, longest first: at
 each step those still alive are the first ones, and nothing is computed on padding.
+
+Where there are few rows and many units, several threads share one tile instead: each is a side
+that has its own units, and all wait for each other where one reads what another wrote. Each sum is
+formed in the same order, so again the outputs are the same.
 """
 
 # ruff: noqa: E741 (I is the number of inputs)
@@ -10,14 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from llvmlite import ir
 
 from throughtime.activations.emit.lanes import I64, Address, Code, Int
-from throughtime.kernels.cpu.blocks import write_blocks
+from throughtime.kernels.cpu.blocks import panel_vectors, write_blocks
 from throughtime.kernels.cpu.frame import FIELDS, PLACE, Frame
 from throughtime.kernels.cpu.machine import Assembly
 from throughtime.kernels.cpu.pointwise import SHAPES, Shape
+
+# looks at the others before a waiting side gives way to other threads at each
+PATIENCE = 4000
 
 
 def write_loops(assembly: Assembly) -> None:
@@ -26,6 +34,7 @@ def write_loops(assembly: Assembly) -> None:
     for name, move in (("gather", _copy), ("gather_add", _add), ("scatter", _copy_back)):
         _write_rows(assembly, name, move)
     _write_clear(assembly)
+    _write_wait(assembly)
     for name, shape in SHAPES.items():
         _write_prepare_forward(assembly, name, shape)
         _write_forward_tile(assembly, name, shape)
@@ -33,10 +42,12 @@ def write_loops(assembly: Assembly) -> None:
         _write_prepare_backward(assembly, name, shape)
         _write_flush(assembly, name, shape)
         _write_backward_tile(assembly, name, shape)
-        _write_backward(assembly, name, shape)
+        _write_clear_sums(assembly, name, shape)
+        _write_backward(assembly, name)
         _write_step(assembly, name, shape)
-        _write_team(assembly, f"forward_{name}")
-        _write_team(assembly, f"backward_{name}")
+        for way in ("forward", "backward"):
+            _write_team(assembly, f"{way}_{name}")
+            _write_sides(assembly, way, name)
 
 
 def _vectors_of(at: Address, width: Int) -> Iterator[tuple[Int, tuple[Callable, Callable]]]:
@@ -103,30 +114,90 @@ def _write_clear(assembly: Assembly) -> None:
                         write(at + i, read(at + i).like(0.0))
 
 
-def _write_prepare_forward(assembly: Assembly, name: str, shape: Shape) -> None:
-    """Biases added up and padded; weights packed where there is room for it."""
-    with assembly.function(f"prepare_forward_{name}", "f", public=True) as (code, start):
+@dataclass(frozen=True)
+class Part:
+    """The columns of one side: whole panels of vectors, but for the last.
+
+    Attributes:
+        vectors: how many.
+        start: the first column.
+        width: columns that are there; the last vector may be padded.
+    """
+
+    vectors: Int
+    start: Int
+    width: Int
+
+    @classmethod
+    def of(cls, frame: Frame, code: Code, size: str, side: Int, sides: Int) -> Part:
+        """Of the columns of states (``size`` "H") or inputs ("I")."""
+        panel, W = panel_vectors(), code.width
+        vectors = frame[{"H": "vectors", "I": "x_vectors"}[size]]
+        each = (vectors + sides * panel - 1) // (sides * panel) * panel
+        first = (side * each).at_most(vectors)
+        own = (vectors - first).at_most(each)
+        start, end = first * W, ((first + own) * W).at_most(frame[size])
+        return cls(own, start, end - start.at_most(end))
+
+
+def _write_wait(assembly: Assembly) -> None:
+    """wait(frame, goal): until all sides together have come here so often; give way meanwhile."""
+    with assembly.function("wait", "fi") as (code, start, goal):
         frame = Frame(code, start, assembly.real)
+        frame.count("arrived")
+        tries = code.variable(code.int(0))
+        with code.repeat_while(lambda: frame.now("arrived").is_("<", goal)):
+            tries.set(tries.get() + 1)
+            with code.when(tries.get().is_(">", PATIENCE)):
+                code.builder.call(frame.function("give_way", ir.VoidType()), [])
+
+
+def _meeting(assembly: Assembly, code: Code, start: Address, sides: Int) -> Callable[[], None]:
+    """Code after which all sides have done what stands before it."""
+    goal = code.variable(code.int(0))
+
+    def meet() -> None:
+        with code.when(sides.is_(">", 1)):
+            goal.set(goal.get() + sides)
+            assembly.call(code, "wait", start, goal.get())
+
+    return meet
+
+
+def _write_prepare_forward(assembly: Assembly, name: str, shape: Shape) -> None:
+    """(frame, side, sides): biases added up and padded; weights packed where there is room."""
+    with assembly.function(f"prepare_forward_{name}", "fii", public=True) as (code, start, *at):
+        frame = Frame(code, start, assembly.real)
+        own = Part.of(frame, code, "H", *at)
         H, I, pitch = frame["H"], frame["I"], frame["pitch"]
-        bias = frame.numbers("bias")
-        with code.repeat(pitch * shape.sums, step=code.width) as i:
-            (bias + i).put((bias + i).lanes().like(0.0))
+        bias = frame.numbers("bias") + own.start
+        for block in range(shape.sums):
+            _clear(code, bias + pitch * block, own.vectors * code.width)
         for field, blocks in (("b_ih", shape.from_x), ("b_hh", shape.from_h)):
             with code.unless(frame.absent(field)):
                 for gate, block in enumerate(blocks):
-                    _add(frame.numbers(field) + H * gate, bias + pitch * block, H)
+                    given = frame.numbers(field) + H * gate + own.start
+                    _add(given, bias + pitch * block, own.width)
         for field, packed, depth in (("w_ih", "packed_ih", I), ("w_hh", "packed_hh", H)):
             with code.unless(frame.absent(packed)):
                 for gate in range(shape.gates):
-                    w = frame.numbers(field) + H * depth * gate
-                    to = frame.numbers(packed) + frame["vectors"] * code.width * depth * gate
-                    assembly.call(code, "pack_transposed", w, depth, depth, H, to)
+                    w = frame.numbers(field) + (H * gate + own.start) * depth
+                    columns = frame["vectors"] * code.width * gate + own.start
+                    to = frame.numbers(packed) + columns * depth
+                    assembly.call(code, "pack_transposed", w, depth, depth, own.width, to)
+
+
+def _clear(code: Code, at: Address, length: Int) -> None:
+    with code.repeat(length, step=code.width) as i:
+        (at + i).put((at + i).lanes().like(0.0))
 
 
 def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
-    """forward_tile(frame, first row, rows, scratch)."""
-    with assembly.function(f"forward_tile_{name}", "fiia") as (code, start, first, rows, scratch):
+    """forward_tile(frame, side, sides, first row, rows, scratch)."""
+    with assembly.function(f"forward_tile_{name}", "fiiiia") as (code, start, side, sides, *rest):
+        first, rows, scratch = rest
         frame = Frame(code, start, assembly.real)
+        own, meet = Part.of(frame, code, "H", side, sides), _meeting(assembly, code, start, sides)
         T, B, I, H = (frame[n] for n in "TBIH")
         pitch, vectors, x_pitch = frame["pitch"], frame["vectors"], frame["x_pitch"]
         size = rows * pitch
@@ -135,25 +206,30 @@ def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
         by_length = code.builder.not_(frame.absent("order"))
         lengths = frame.integers("lengths") + first
 
-        def rows_of(kind, base, strides, step, tile, count, width, tile_pitch=pitch):
+        def rows_of(kind, base, strides, step, tile, count):
+            base, tile = base + own.start, tile + own.start
             assembly.call(
-                code, kind, start, base, *strides, step, first, count, tile, tile_pitch, width
+                code, kind, start, base, *strides, step, first, count, tile, pitch, own.width
             )
 
         def state(kind, field, tile):
             with code.unless(frame.absent(field)):
-                rows_of(kind, frame.numbers(field), (0, H), 0, tile, rows, H)
+                rows_of(kind, frame.numbers(field), (0, H), 0, tile, rows)
 
         def product(left, lda, which, depth, gate, init, ldi, out, count):
+            init, out = init + own.start, out + own.start
+            given = left, lda
+
             def unpacked():
-                w = frame.numbers(f"w_{which}") + H * depth * gate
-                assembly.call(code, "dots", left, lda, w, depth, init, ldi, out, pitch, count, H)
+                w = frame.numbers(f"w_{which}") + (H * gate + own.start) * depth
+                into = depth, init, ldi, out, pitch, count, own.width
+                assembly.call(code, "dots", *given, w, *into)
 
             def packed():
-                w = frame.numbers(f"packed_{which}") + vectors * code.width * depth * gate
-                assembly.call(
-                    code, "product", left, lda, w, depth, init, ldi, out, pitch, count, vectors
-                )
+                columns = vectors * code.width * gate + own.start
+                w = frame.numbers(f"packed_{which}") + columns * depth
+                into = depth, init, ldi, out, pitch, count, own.vectors
+                assembly.call(code, "product", *given, w, *into)
 
             with code.builder.if_else(frame.absent(f"packed_{which}")) as (yes, no):
                 with yes:
@@ -163,6 +239,7 @@ def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
 
         state("gather", "h0", h)
         state("gather", "c0", c)
+        meet()
         alive, steps = code.variable(rows), code.variable(T)
         with code.when(by_length):
             steps.set(lengths.int())
@@ -174,9 +251,10 @@ def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
             strides = frame["x_t"], frame["x_b"]
             with code.builder.if_else(by_length) as (scattered, together):
                 with scattered:
-                    rows_of(
-                        "gather", frame.numbers("x"), strides, step, gathered, count, I, x_pitch
-                    )
+                    assembly.call(
+                        code, "gather", start, frame.numbers("x"), *strides, step, first, count,
+                        gathered, x_pitch, I,
+                    )  # fmt: skip
                 with together:
                     t = step + frame["reverse"] * (T - step * 2 - 1)
                     x_at.set(frame.numbers("x") + t * strides[0] + first * strides[1])
@@ -188,17 +266,21 @@ def _write_forward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
                 out, own_sum = a + size * block, block in shape.from_x
                 init = (out, pitch) if own_sum else (bias + pitch * block, 0)
                 product(h, pitch, "hh", H, gate, *init, out, count)
-            arguments = a, size, h, c, count, vectors, pitch, frame.numbers("theta")
-            _pointwise(code, frame, *arguments)
-            rows_of("scatter", frame.numbers("y"), (B * H, H), step, h, count, H)
+            meet()
+            tiles = a + own.start, size, h + own.start, c + own.start
+            theta = frame.numbers("theta") + own.start
+            _pointwise(code, frame, *tiles, count, own.vectors, pitch, theta)
+            meet()
+            rows_of("scatter", frame.numbers("y"), (B * H, H), step, h, count)
             with code.unless(frame.absent("saved")):
                 width = H * shape.saved
                 for block in range(shape.saved):
                     out, tile = frame.numbers("saved") + H * block, a + size * block
-                    rows_of("scatter", out, (B * width, width), step, tile, count, H)
+                    rows_of("scatter", out, (B * width, width), step, tile, count)
         state("scatter", "h_n", h)
         state("scatter", "c_n", c)
-        assembly.call(code, "clear", start, frame.numbers("y"), first, rows, H)
+        with code.when(side.is_("==", 0)):
+            assembly.call(code, "clear", start, frame.numbers("y"), first, rows, H)
 
 
 @contextmanager
@@ -239,7 +321,7 @@ def _write_forward(assembly: Assembly, name: str) -> None:
         frame = Frame(code, start, assembly.real)
         scratch = frame.numbers("scratch") + frame["scratch_stride"] * worker
         with _tiles(code, frame, worker) as (first, rows):
-            assembly.call(code, f"forward_tile_{name}", start, first, rows, scratch)
+            assembly.call(code, f"forward_tile_{name}", start, 0, 1, first, rows, scratch)
 
 
 def _write_step(assembly: Assembly, name: str, shape: Shape) -> None:
@@ -259,9 +341,9 @@ def _write_step(assembly: Assembly, name: str, shape: Shape) -> None:
         scratch = code.room(frame["scratch_stride"], assembly.real)
         bias = code.builder.ptrtoint(scratch.value, I64)
         (start + PLACE["bias"]).put_scalar(bias)
-        assembly.call(code, f"prepare_forward_{name}", start)
+        assembly.call(code, f"prepare_forward_{name}", start, 0, 1)
         own = scratch + frame["pitch"] * shape.sums
-        assembly.call(code, f"forward_tile_{name}", start, 0, frame["B"], own)
+        assembly.call(code, f"forward_tile_{name}", start, 0, 1, 0, frame["B"], own)
 
 
 def _write_team(assembly: Assembly, name: str) -> None:
@@ -273,25 +355,47 @@ def _write_team(assembly: Assembly, name: str) -> None:
             assembly.call(code, name, start, worker)
 
 
-def _write_prepare_backward(assembly: Assembly, name: str, shape: Shape) -> None:
-    """Weights packed for the way back."""
-    with assembly.function(f"prepare_backward_{name}", "f", public=True) as (code, start):
+def _write_sides(assembly: Assembly, way: str, name: str) -> None:
+    """sides_WAY_NAME(frame): one side of the only tile; as many as the team has threads."""
+    with assembly.function(f"sides_{way}_{name}", "f", public=True) as (code, start):
         frame = Frame(code, start, assembly.real)
-        H, I = frame["H"], frame["I"]
-        kinds = ("w_ih", "packed_ih", I, "x_vectors"), ("w_hh", "packed_hh", H, "vectors")
-        for field, packed, width, vectors in kinds:
+        size = code.builder.call(frame.function("team_size", ir.IntType(32)), [])
+        sides = Int(code, code.builder.zext(size, I64))
+        side = frame.take_worker()
+        assembly.call(code, f"prepare_{way}_{name}", start, side, sides)
+        if way == "backward":
+            with code.when(side.is_("==", 0)):
+                assembly.call(code, f"clear_sums_{name}", start, 0)
+        worker = (0,) if way == "backward" else ()
+        arguments = *worker, 0, frame["B"], frame.numbers("scratch")
+        assembly.call(code, f"{way}_tile_{name}", start, side, sides, *arguments)
+
+
+def _write_prepare_backward(assembly: Assembly, name: str, shape: Shape) -> None:
+    """(frame, side, sides): weights packed for the way back."""
+    with assembly.function(f"prepare_backward_{name}", "fii", public=True) as (code, start, *at):
+        frame = Frame(code, start, assembly.real)
+        H = frame["H"]
+        kinds = ("w_ih", "packed_ih", "I", "x_vectors"), ("w_hh", "packed_hh", "H", "vectors")
+        for field, packed, size, vectors in kinds:
+            own, width = Part.of(frame, code, size, *at), frame[size]
             with code.unless(frame.absent(packed)):
                 for gate in range(shape.gates):
-                    w = frame.numbers(field) + H * width * gate
-                    to = frame.numbers(packed) + frame[vectors] * code.width * H * gate
-                    assembly.call(code, "pack_rows", w, width, H, width, to)
+                    w = frame.numbers(field) + H * width * gate + own.start
+                    columns = frame[vectors] * code.width * gate + own.start
+                    to = frame.numbers(packed) + columns * H
+                    assembly.call(code, "pack_rows", w, width, H, own.width, to)
 
 
 def _write_flush(assembly: Assembly, name: str, shape: Shape) -> None:
-    """flush(frame, worker, depth, δ, h, x): gradients of weights from the steps gathered so far."""
-    with assembly.function(f"flush_{name}", "fiiaaa") as (code, start, worker, depth, *rest):
-        delta, h, x = rest
+    """flush(frame, side, sides, worker, depth, δ, h, x): what is gathered enters the gradients.
+
+    Those of the weights; a side adds up the rows of its own units.
+    """
+    with assembly.function(f"flush_{name}", "fiiiiaaa") as (code, start, side, sides, *rest):
+        worker, depth, delta, h, x = rest
         frame = Frame(code, start, assembly.real)
+        part = Part.of(frame, code, "H", side, sides)
         H, pitch, x_pitch = frame["H"], frame["pitch"], frame["x_pitch"]
         stride = frame["capacity"] * pitch
         kinds = (
@@ -303,23 +407,26 @@ def _write_flush(assembly: Assembly, name: str, shape: Shape) -> None:
                 size = H * width
                 own = frame.numbers(field) + size * shape.gates * worker
                 for gate, block in enumerate(blocks):
-                    left, out = delta + stride * block, own + size * gate
+                    left = delta + stride * block + part.start
+                    out = own + size * gate + part.start * width
                     assembly.call(
-                        code, "outer", left, pitch, right, width, depth, out, width, H,
+                        code, "outer", left, pitch, right, width, depth, out, width, part.width,
                         frame[vectors],
                     )  # fmt: skip
         with code.unless(frame.absent("db")):
-            own = frame.numbers("db") + pitch * shape.sums * worker
+            own = frame.numbers("db") + pitch * shape.sums * worker + part.start
             for block in range(shape.sums):
-                left, out = delta + stride * block, own + pitch * block
-                assembly.call(code, "sums", left, pitch, depth, out, frame["vectors"])
+                left, out = delta + stride * block + part.start, own + pitch * block
+                assembly.call(code, "sums", left, pitch, depth, out, part.vectors)
 
 
 def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
-    """backward_tile(frame, worker, first row, rows, scratch)."""
-    with assembly.function(f"backward_tile_{name}", "fiiia") as (code, start, worker, *rest):
-        first, rows, scratch = rest
+    """backward_tile(frame, side, sides, worker, first row, rows, scratch)."""
+    with assembly.function(f"backward_tile_{name}", "fiiiiia") as (code, start, side, sides, *rest):
+        worker, first, rows, scratch = rest
         frame = Frame(code, start, assembly.real)
+        own, inputs_own = (Part.of(frame, code, size, side, sides) for size in "HI")
+        meet = _meeting(assembly, code, start, sides)
         T, B, I, H = (frame[n] for n in "TBIH")
         pitch, vectors = frame["pitch"], frame["vectors"]
         x_pitch, x_vectors, capacity = frame["x_pitch"], frame["x_vectors"], frame["capacity"]
@@ -332,30 +439,30 @@ def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
         h_before = delta + capacity * pitch * shape.sums
         x_here = h_before + capacity * pitch
         saved, kept = frame.numbers("saved"), H * shape.saved
-        theta = frame.numbers("theta")
-        dtheta = frame.numbers("dtheta") + frame["theta_rows"] * pitch * worker
+        theta = frame.numbers("theta") + own.start
+        dtheta = frame.numbers("dtheta") + frame["theta_rows"] * pitch * worker + own.start
         by_length = code.builder.not_(frame.absent("order"))
         lengths = frame.integers("lengths") + first
         outputs, inputs = (B * H, H), (frame["x_t"], frame["x_b"])
 
-        def rows_of(kind, base, strides, step, tile, count, width, tile_pitch=pitch):
+        def rows_of(kind, base, strides, step, tile, count, part=own, tile_pitch=pitch):
+            base, tile = base + part.start, tile + part.start
             assembly.call(
-                code, kind, start, base, *strides, step, first, count, tile, tile_pitch, width
+                code, kind, start, base, *strides, step, first, count, tile, tile_pitch, part.width
             )
 
-        def clear(at: Address, length: Int) -> None:
-            with code.repeat(length, step=code.width) as i:
-                (at + i).put((at + i).lanes().like(0.0))
-
         def state(field, tile):
-            clear(tile, size)
             with code.unless(frame.absent(field)):
-                rows_of("gather", frame.numbers(field), (0, H), 0, tile, rows, H)
+                rows_of("gather", frame.numbers(field), (0, H), 0, tile, rows)
 
+        _clear(code, g, size)
+        if shape.has_cell:
+            _clear(code, gc, size)
+        _clear(code, zeros, x_pitch)
+        meet()
         state("dh_n", g)
         if shape.has_cell:
             state("dc_n", gc)
-        clear(zeros, x_pitch)
         alive, steps, depth = code.variable(rows), code.variable(T), code.variable(code.int(0))
         with code.when(by_length):
             steps.set(lengths.int())
@@ -363,10 +470,10 @@ def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
         longest = steps.get()
 
         def flush():
-            assembly.call(
-                code, f"flush_{name}", start, worker, depth.get(), delta, h_before, x_here
-            )
+            gathered = depth.get(), delta, h_before, x_here
+            assembly.call(code, f"flush_{name}", start, side, sides, worker, *gathered)
             depth.set(code.int(0))
+            meet()
 
         with code.repeat(longest) as i:
             step = longest - i - 1
@@ -375,63 +482,69 @@ def _write_backward_tile(assembly: Assembly, name: str, shape: Shape) -> None:
             count = alive.get()
             with code.unless(frame.absent("dy")):
                 strides = frame["dy_t"], frame["dy_b"]
-                rows_of("gather_add", frame.numbers("dy"), strides, step, g, count, H)
+                rows_of("gather_add", frame.numbers("dy"), strides, step, g, count)
             with code.when((depth.get() + count).is_(">", capacity)):
                 flush()
             k = depth.get()
             h_here, delta_here = h_before + k * pitch, delta + k * pitch
             for block in range(shape.saved):
                 source, tile = saved + H * block, a + size * block
-                rows_of("gather", source, (B * kept, kept), step, tile, count, H)
+                rows_of("gather", source, (B * kept, kept), step, tile, count)
             with code.builder.if_else(step.is_("==", 0)) as (at_start, later):
                 with at_start:
-                    rows_of("gather", frame.numbers("h0"), (0, H), 0, h_here, count, H)
+                    rows_of("gather", frame.numbers("h0"), (0, H), 0, h_here, count)
                     if shape.has_cell:
-                        rows_of("gather", frame.numbers("c0"), (0, H), 0, c_before, count, H)
+                        rows_of("gather", frame.numbers("c0"), (0, H), 0, c_before, count)
                 with later:
-                    rows_of("gather", frame.numbers("y"), outputs, step - 1, h_here, count, H)
+                    rows_of("gather", frame.numbers("y"), outputs, step - 1, h_here, count)
                     if shape.has_cell:
                         source, strides = saved + H * shape.sums, (B * kept, kept)
-                        rows_of("gather", source, strides, step - 1, c_before, count, H)
+                        rows_of("gather", source, strides, step - 1, c_before, count)
             with code.unless(frame.absent("dw_ih")):
-                at = x_here + k * x_pitch
-                rows_of("gather", frame.numbers("x"), inputs, step, at, count, I, x_pitch)
+                at, x = x_here + k * x_pitch, frame.numbers("x")
+                rows_of("gather", x, inputs, step, at, count, inputs_own, x_pitch)
             for field, tile in (("total", g), ("carried", gc)):
                 with code.unless(frame.absent(field)):
-                    rows_of("scatter", frame.numbers(field), (B * H, H), step, tile, count, H)
+                    rows_of("scatter", frame.numbers(field), (B * H, H), step, tile, count)
             stride = capacity * pitch
+            tiles = (t + own.start for t in (c_before, h_here, g, gc, delta_here))
             _pointwise(
-                code, frame, a, size, c_before, h_here, g, gc, delta_here, stride,
-                count, vectors, pitch, theta, dtheta,
+                code, frame, a + own.start, size, *tiles, stride, count, own.vectors, pitch, theta,
+                dtheta,
             )  # fmt: skip
+            meet()
             with code.unless(frame.absent("delta")):
                 width = H * shape.gates
                 for gate, block in enumerate(shape.from_x):
                     out, tile = frame.numbers("delta") + H * gate, delta_here + stride * block
-                    rows_of("scatter", out, (B * width, width), step, tile, count, H)
+                    rows_of("scatter", out, (B * width, width), step, tile, count)
+            mine = g + own.start
             for gate, block in enumerate(shape.from_h):
-                w = frame.numbers("packed_hh") + vectors * code.width * H * gate
+                w = frame.numbers("packed_hh") + (vectors * code.width * gate + own.start) * H
                 left = delta_here + stride * block
                 assembly.call(
-                    code, "product", left, pitch, w, H, g, pitch, g, pitch, count, vectors
+                    code, "product", left, pitch, w, H, mine, pitch, mine, pitch, count, own.vectors
                 )
             with code.unless(frame.absent("dx")):
+                into = x_gradient + inputs_own.start
                 for gate, block in enumerate(shape.from_x):
-                    w = frame.numbers("packed_ih") + x_vectors * code.width * H * gate
+                    columns = x_vectors * code.width * gate + inputs_own.start
+                    w = frame.numbers("packed_ih") + columns * H
                     left = delta_here + stride * block
-                    init = (x_gradient, x_pitch) if gate else (zeros, 0)
+                    init = (into, x_pitch) if gate else (zeros, 0)
                     assembly.call(
-                        code, "product", left, pitch, w, H, *init, x_gradient, x_pitch, count,
-                        x_vectors,
+                        code, "product", left, pitch, w, H, *init, into, x_pitch, count,
+                        inputs_own.vectors,
                     )  # fmt: skip
                 out = frame.numbers("dx")
-                rows_of("scatter", out, (B * I, I), step, x_gradient, count, I, x_pitch)
+                rows_of("scatter", out, (B * I, I), step, x_gradient, count, inputs_own, x_pitch)
             depth.set(k + count)
         flush()
-        rows_of("scatter", frame.numbers("dh0"), (0, H), 0, g, rows, H)
+        rows_of("scatter", frame.numbers("dh0"), (0, H), 0, g, rows)
         if shape.has_cell:
-            rows_of("scatter", frame.numbers("dc0"), (0, H), 0, gc, rows, H)
-        with code.unless(frame.absent("dx")):
+            rows_of("scatter", frame.numbers("dc0"), (0, H), 0, gc, rows)
+        padded = code.builder.and_(side.is_("==", 0), code.builder.not_(frame.absent("dx")))
+        with code.when(padded):
             assembly.call(code, "clear", start, frame.numbers("dx"), first, rows, I)
 
 
@@ -448,9 +561,9 @@ def _while_awake(code: Code, lengths: Address, alive, rows: Int, step: Int) -> I
         yield
 
 
-def _write_backward(assembly: Assembly, name: str, shape: Shape) -> None:
-    """backward(frame, worker): the worker's sums start at zero; then its tiles."""
-    with assembly.function(f"backward_{name}", "fi", public=True) as (code, start, worker):
+def _write_clear_sums(assembly: Assembly, name: str, shape: Shape) -> None:
+    """clear_sums(frame, worker): a worker's sums start at zero."""
+    with assembly.function(f"clear_sums_{name}", "fi") as (code, start, worker):
         frame = Frame(code, start, assembly.real)
         H, pitch, x_pitch = frame["H"], frame["pitch"], frame["x_pitch"]
         sizes = {
@@ -461,9 +574,15 @@ def _write_backward(assembly: Assembly, name: str, shape: Shape) -> None:
         }
         for field, size in sizes.items():
             with code.unless(frame.absent(field)):
-                own = frame.numbers(field) + size * worker
-                with code.repeat(size, step=code.width) as i:
-                    (own + i).put((own + i).lanes().like(0.0))
+                _clear(code, frame.numbers(field) + size * worker, size)
+
+
+def _write_backward(assembly: Assembly, name: str) -> None:
+    """backward(frame, worker): run the tiles of a worker."""
+    with assembly.function(f"backward_{name}", "fi", public=True) as (code, start, worker):
+        frame = Frame(code, start, assembly.real)
+        assembly.call(code, f"clear_sums_{name}", start, worker)
         scratch = frame.numbers("scratch") + frame["scratch_stride"] * worker
         with _tiles(code, frame, worker) as (first, rows):
-            assembly.call(code, f"backward_tile_{name}", start, worker, first, rows, scratch)
+            arguments = start, 0, 1, worker, first, rows, scratch
+            assembly.call(code, f"backward_tile_{name}", *arguments)

@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 import threading
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,8 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
+
+from throughtime.kernels.cpu.frame import PLACE
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,43 @@ def together(work: Work, workers: int) -> None:
     """Do the parts of all ``workers``, this thread's help included."""
     if workers == 1:
         work.share(0)
-    elif not _forked and (parallel := _parallel()) is not None:
+    elif can_wait():
         while left := work.left():  # a team may be smaller than asked for
-            parallel(*work.next, left, 0)
+            openmp().GOMP_parallel(*work.next, left, 0)
     else:
         in_python(work.share, workers)
 
 
+def side_by_side(function: int, frame: array, sides: int) -> None:
+    """Call machine code that takes a frame in as many threads at once as OpenMP gives.
+
+    Args:
+        function: its address; it asks for the size of the team and for its place in it.
+        frame: its argument.
+        sides: threads at most.
+    """
+    library = openmp()
+    assert library is not None
+    frame[PLACE["team_size"]], frame[PLACE["give_way"]] = _addresses(library)
+    library.GOMP_parallel(function, frame.buffer_info()[0], sides, 0)
+
+
+def can_wait() -> bool:
+    """Whether threads that wait for each other are sure to run at once."""
+    return not _forked and openmp() is not None
+
+
 @cache
-def _parallel() -> Any:
-    """``GOMP_parallel`` of the OpenMP library that PyTorch runs on, if that can be told."""
+def _addresses(library: Any) -> tuple[int, int]:
+    found = library.omp_get_num_threads, ctypes.CDLL(None).sched_yield
+    size, give_way = (ctypes.cast(f, ctypes.c_void_p).value for f in found)
+    assert size is not None and give_way is not None
+    return size, give_way
+
+
+@cache
+def openmp() -> Any:
+    """The OpenMP library that PyTorch runs on, if that can be told."""
     if not sys.platform.startswith("linux") or "OpenMP" not in torch.__config__.parallel_info():
         return None
     try:
@@ -60,12 +90,13 @@ def _parallel() -> Any:
         )
         home = str(Path(torch.__file__).parent)
         (file,) = [f for f in ours if f.startswith(home)] or ours
-        function = ctypes.CDLL(file).GOMP_parallel
+        library = ctypes.CDLL(file)
+        function = library.GOMP_parallel
     except (OSError, ValueError, AttributeError):
         return None
     function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     function.restype = None
-    return function
+    return library
 
 
 class _Share:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from throughtime.activations.emit.lanes import REALS
-from throughtime.kernels.cpu.blocks import packed_size
+from throughtime.kernels.cpu import pool
+from throughtime.kernels.cpu.blocks import packed_size, panel_vectors
 from throughtime.kernels.cpu.frame import FIELDS, PLACE
 from throughtime.kernels.cpu.loops import write_loops
 from throughtime.kernels.cpu.machine import Program, host, program
 from throughtime.kernels.cpu.pages import empty
 from throughtime.kernels.cpu.pointwise import Cell, write_backward, write_forward
-from throughtime.kernels.cpu.pool import Work, together
 
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -25,6 +25,9 @@ NAMES = {torch.float32: "float32", torch.float64: "float64"}
 MOST_ROWS = 48
 # multiplications that repay waking another thread
 THREAD_WORK = 1.5e6
+# up to so many rows for each thread they share the units instead, if each has so many
+# multiplications for a row at a step, which repays waiting for each other at each
+FEW_ROWS, SIDE_WORK = 2, 2.5e4
 # steps times rows from which on packed weights repay the packing
 PACKING_WORK = 6
 # rows whose products with δ make one update of the gradients of the weights, and their bytes
@@ -43,8 +46,8 @@ def entry(real: str, name: str, arguments: int):
 
 
 @cache
-def _team(real: str, name: str) -> int:
-    return _loops(real).address(f"team_{name}")
+def _address(real: str, name: str) -> int:
+    return _loops(real).address(name)
 
 
 @cache
@@ -109,12 +112,21 @@ def frame_of(**fields: int) -> array:
     return array("q", values)
 
 
-def _work(real: str, name: str, frame: array, workers: int) -> Work:
+def _go(real: str, way: str, name: str, frame: array, workers: int, sides: int) -> None:
+    """Run a frame: tiles by workers, or the one tile by several sides."""
+    if sides > 1:
+        pool.side_by_side(_address(real, f"sides_{way}_{name}"), frame, sides)
+        return
+    entry(real, f"prepare_{way}_{name}", 3)(frame.buffer_info()[0], 0, 1)
+    pool.together(_work(real, f"{way}_{name}", frame, workers), workers)
+
+
+def _work(real: str, name: str, frame: array, workers: int) -> pool.Work:
     """What a team does with a frame."""
     run, address = entry(real, name, 2), frame.buffer_info()[0]
-    return Work(
+    return pool.Work(
         lambda worker: run(address, worker),
-        (_team(real, name), address),
+        (_address(real, f"team_{name}"), address),
         lambda: workers - frame[PLACE["next_worker"]],
     )
 
@@ -129,6 +141,15 @@ def _at(tensor: Tensor | None) -> int:
 
 def _workers(work: float, most: int) -> int:
     return max(1, min(torch.get_num_threads(), most, int(work / THREAD_WORK)))
+
+
+def _sides(sizes: Sizes, gates: int) -> int:
+    """Threads that share the units of one tile, where there are few rows: 1 is none."""
+    threads, panels = torch.get_num_threads(), -(-sizes.vectors(sizes.H) // panel_vectors())
+    if sizes.B / threads > FEW_ROWS or not pool.can_wait():
+        return 1
+    work = gates * sizes.H * (sizes.H + sizes.I)
+    return max(1, min(threads, panels, int(work / SIDE_WORK)))
 
 
 def _tile_rows(B: int, workers: int) -> int:
@@ -200,8 +221,9 @@ def forward(
     c_n = x.new_empty((B, H) if shape.has_cell else 0)
     saved = empty(x, T, B, shape.saved, H) if save else x.new_empty(0)
     order, lengths = _by_length(lengths, T)
-    workers = _workers(T * B * shape.gates * H * (H + I), B)
-    rows = _tile_rows(B, workers)
+    sides = _sides(sizes, shape.gates)
+    workers = 1 if sides > 1 else _workers(T * B * shape.gates * H * (H + I), B)
+    rows = B if sides > 1 else _tile_rows(B, workers)
     packed = T * B >= PACKING_WORK
     packs = [shape.gates * packed_size(n, H, sizes.lanes) if packed else 0 for n in (I, H)]
     per_worker = rows * (pitch * (2 + shape.saved) + x_pitch)
@@ -221,9 +243,7 @@ def forward(
         scratch=bias + shape.sums * pitch * unit, scratch_stride=per_worker,
         y=_at(y), h_n=_at(h_n), c_n=_at(c_n) if shape.has_cell else 0,
     )  # fmt: skip
-    address = frame.buffer_info()[0]
-    entry(real, f"prepare_forward_{cell.name}", 1)(address)
-    together(_work(real, f"forward_{cell.name}", frame, workers), workers)
+    _go(real, "forward", cell.name, frame, workers, sides)
     return y, h_n, c_n, saved
 
 
@@ -270,8 +290,9 @@ def backward(
     pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
     x, x_t, x_b = _rows(x)
     dy, dy_t, dy_b = (None, 0, 0) if dy is None else _rows(dy)
-    workers = _workers(2 * T * B * G * H * (H + I), B)
-    rows = _tile_rows(B, workers)
+    sides = _sides(sizes, G)
+    workers = 1 if sides > 1 else _workers(2 * T * B * G * H * (H + I), B)
+    rows = B if sides > 1 else _tile_rows(B, workers)
     order, lengths = _by_length(lengths, T)
     gathered = GATHERED_BYTES // (unit * (pitch * (shape.sums + 1) + x_pitch))
     capacity = max(rows, min(GATHERED_ROWS, T * rows, gathered))
@@ -319,9 +340,7 @@ def backward(
         dh_n=_at(dh_n), dc_n=_at(dc_n),
         **places,
     )  # fmt: skip
-    address = frame.buffer_info()[0]
-    entry(real, f"prepare_backward_{cell.name}", 1)(address)
-    together(_work(real, f"backward_{cell.name}", frame, workers), workers)
+    _go(real, "backward", cell.name, frame, workers, sides)
     widths = {"dw_ih": I, "dw_hh": H, "db": H, "dtheta": H}
     for name, parts in sums.items():
         out[name] = _total(parts)[:, : widths[name]].contiguous()
