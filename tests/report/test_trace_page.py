@@ -7,6 +7,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,25 @@ def test_narrow_screens_scroll_only_inside_charts_and_tables(opened, width, loca
             assert set(ends) == {60}
 
 
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM])
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_no_text_is_cut_off_by_its_drawing(opened, kind, locale):
+    for monitor in train(kind):
+        write = partial(monitor.to_html, lag=10, costly=True)
+        with opened(write, locale=locale) as page:
+            cut = page.locator("svg").evaluate_all(
+                """all => all.flatMap(svg => {
+                  const box = svg.getBoundingClientRect();
+                  return [...svg.querySelectorAll("text")].filter(text => {
+                    const own = text.getBoundingClientRect();
+                    return own.width && (own.left < box.left - 1 || own.right > box.right + 1
+                      || own.top < box.top - 1 || own.bottom > box.bottom + 1);
+                  }).map(text => text.textContent);
+                })"""
+            )
+            assert cut == []
+
+
 def test_without_script_everything_is_there(opened):
     found = traced(nn.GRU(3, H, 2))
     with opened(found.to_html, script=False) as page:
@@ -500,6 +520,13 @@ def test_a_unit_of_the_barcode_shows_where_its_pre_activations_lie(opened):
 
 def test_each_layer_keeps_its_own_unit(opened):
     found = traced(nn.GRU(3, 80, 2))
+    shown = found.measured()["rnn.l1"]["barcode"]["units"][5]
+    with opened(found.to_html, at=f"#layer=rnn.l1&step=3&unit={shown}") as page:
+        assert page.locator("#r1-unit option:checked").inner_text().startswith(f"{shown}: ")
+        page.locator("#layer").select_option("0")
+        assert not page.locator("#r0-unit").is_visible() and "unit" not in page.url
+        page.locator("#layer").select_option("1")
+        assert page.locator("#r1-unit").is_visible() and page.url.endswith(f"unit={shown}")
     with opened(found.to_html) as page:
         assert page.locator("#r0-unit option").count() == 64
         page.locator("#r0-barcode .drawing").focus()

@@ -252,6 +252,7 @@
   function pickUnit(row, index = chosen) {
     unitOf[index] = row;
     showUnit(index);
+    remember();
     $(`r${index}-unit`).scrollIntoView({ block: "nearest" });
   }
 
@@ -263,21 +264,13 @@
     step.max = steps - 1;
     if (!keep) step.value = ran < 0 ? step.max : ran;
     showStep();
-    bringIntoView();
-  }
-
-  // On a narrow screen the charts over time are scrolled to the step that is marked.
-  function bringIntoView() {
-    const box = articles[chosen].querySelector(".drawing.timed"), line = box?.querySelector(".cursor");
-    if (!line || box.scrollWidth <= box.clientWidth) return;
-    const share = line.getAttribute("x1") / box.firstElementChild.viewBox.baseVal.width;
-    box.scrollLeft = share * box.scrollWidth - box.clientWidth / 2;
   }
 
   // Where one is stands in the address, so that it can be kept and sent on.
   function remember() {
     const at = new URLSearchParams({ layer: record().key, step: step.value });
     if (look) at.set("look", look.value);
+    if (unitOf[chosen] !== null) at.set("unit", record().units.unit[unitOf[chosen]]);
     history.replaceState(null, "", `#${at}`);
   }
   function recall() {
@@ -287,7 +280,10 @@
     if (look && at.has("look")) look.value = at.get("look");
     step.max = data.records[index].steps - 1;
     step.value = at.get("step");
+    const row = data.records[index].units.unit.indexOf(Number(at.get("unit")));
+    unitOf[index] = at.has("unit") && row >= 0 ? row : null;
     choose(index, true);
+    showUnit(index);
     return true;
   }
 
