@@ -14,6 +14,7 @@ from throughtime.activations import Activation, activation
 from throughtime.bench.shapes import Shape
 from throughtime.cells.clock import Pointwise
 
+GATE = activation("sigmoid")
 LAYERS = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
 # a pre-activation nearer to a kink than this may lie beyond it in float32
 NEAR = 2e-6
@@ -103,8 +104,8 @@ class Problem:
 
     def reference(self, x: Tensor, weights: list[Tensor], phi: Pointwise | None = None) -> Tensor:
         """Outputs of the reference in plain PyTorch; ``phi`` in place of the activation."""
-        phi, gate = phi or self.phi, activation("sigmoid")
-        places = {"elman": (phi,), "gru": (phi, gate), "lstm": (phi, gate, phi)}[self.cell]
+        phi = phi or self.phi
+        places = {"elman": (phi,), "gru": (phi, GATE), "lstm": (phi, GATE, phi)}[self.cell]
         zeros = x.new_zeros(self.shape.B, self.shape.H)
         states = (zeros, zeros) if self.cell == "lstm" else (zeros,)
         return getattr(cells, self.cell)(x, *states, *weights, *places)[0]
