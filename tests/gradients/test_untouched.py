@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import nn
 
 import throughtime.nn as ours
 from throughtime.errors import TraceError
-from throughtime.gradients import trace
+from throughtime.gradients import Monitor, trace
 
 
 class Model(nn.Module):
@@ -233,3 +234,29 @@ def test_data_parallel():
     wrapped.device_ids = [0, 1]
     with pytest.raises(TraceError, match=r"model\.module"):
         trace(wrapped, x, mse)
+
+
+@pytest.mark.parametrize("layer", [nn.GRU, ours.LSTM])
+def test_nothing_waits_for_the_garbage_collector(layer):
+    """A cycle through the graph would hold every tensor of the pass until some later collection."""
+    model, x = layer(3, 8), torch.randn(7, 4, 3)
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+
+    def looked() -> None:
+        trace(model, x, lambda m, x: m(x)[0].sin().sum()).measured()
+        with Monitor(model, optimiser, every=1):
+            model(x)[0].sin().sum().backward()
+            optimiser.step()
+
+    looked()
+    gc.collect()
+    gc.disable()
+    try:
+        looked()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [left for left in gc.garbage if isinstance(left, torch.Tensor)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

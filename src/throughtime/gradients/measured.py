@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from throughtime.gradients.advise.reference import ensemble, few
+from throughtime.gradients.advise.reference import SAMPLE, ensemble
 from throughtime.gradients.measure import (
     OneStep,
     Spectrum,
@@ -30,7 +33,7 @@ from throughtime.gradients.measure import (
     usage,
 )
 from throughtime.gradients.measure.census import CLASSES, place_of
-from throughtime.gradients.measure.series import by_time, mean, numpy, squared_norms
+from throughtime.gradients.measure.series import by_time, mean, numpy, squared_norms, steps_of
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.summary import thin
@@ -41,6 +44,7 @@ _CHEAP_STATE = 256
 _ROWS, _COLUMNS = 64, 240
 _EXPONENTS, _SEQUENCES = 64, 8
 _STARTS, _START_SEQUENCES = 4, 2
+_LAW = {"count": 3, "sequences": 1, "spectra": 1}
 _HISTORY = 16_384
 
 
@@ -49,6 +53,7 @@ def measured(
     *,
     costly: bool = False,
     compare: Sequence[object] | None = None,
+    sequences: int | None = SAMPLE,
 ) -> dict[str, dict[str, Any]]:
     """Every measure of every record, as JSON holds it.
 
@@ -61,27 +66,35 @@ def measured(
             ``left_out``.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
+        sequences: how many sequences of the batch, from the first, are looked at for all but
+            ``signal``, ``census``, ``shares`` and ``lengths``, which take all; None for all.
 
     Returns:
         By key of the record, an object with an entry a measure, named as the function in
         :mod:`throughtime.gradients.measure`, whose fields it holds. Beside them stand the shape of
         the layer, ``state`` (rms of h by time), ``barcode`` (of at most 64 units, the share of
         sequences in which each is on by time, and where its pre-activations lie) and ``left_out``.
+        ``sample`` tells over how many sequences the rest is measured, and as its ``error`` the
+        relative standard error that the choice of these brings to Σ_t ‖g_t‖².
         ``lyapunov`` also holds ``start``: the smallest and largest of each exponent in an ensemble
         of networks of the same shape at a sound start, on the same inputs; they are not the
         network's own start.
     """
-    return {key: _of(record, costly, compare) for key, record in records.items()}
+    return {key: _of(record, costly, compare, sequences) for key, record in records.items()}
 
 
-def _of(record: Record, costly: bool, compare: Sequence[object] | None) -> dict[str, Any]:
-    r, (T, B) = record.recurrence, record.alive.shape
+def _of(
+    record: Record, costly: bool, compare: Sequence[object] | None, sequences: int | None
+) -> dict[str, Any]:
+    r, (T, B), some = record.recurrence, record.alive.shape, record.first(sequences)
     single = costly or r.state_size <= _CHEAP_STATE
     done = {"lag_map": costly, "lyapunov": costly, "one_step": single}
-    units = census(record)
-    used = {place: usage(record, place) for place in _places(record)}
-    return plain(
-        {
+    some.run.linear, some.alive  # noqa: B018 (both threads read them)
+    with ThreadPoolExecutor(1) as aside:  # an eigendecomposition keeps one core busy for long
+        law = aside.submit(one_step, some, **_LAW) if single else None
+        units = census(record)
+        used = {place: usage(some, place) for place in _places(record)}
+        found = {
             "kind": r.kind,
             "activation": r.phi.name,
             "units": r.hidden_size,
@@ -91,27 +104,34 @@ def _of(record: Record, costly: bool, compare: Sequence[object] | None) -> dict[
             "linked": record.linked,
             "steps": T,
             "sequences": B,
+            "sample": _sample(record, some),
             "lengths": np.quantile(numpy(record.lengths), [0, 0.5, 1]),
             "left_out": [name for name in COSTLY if not done[name]],
             "signal": signal(record),
-            "split": split(record),
-            "budget": budget(record),
-            "lag_map": lag_map(record) if costly else None,
-            "transport": _transport(transport(record)),
-            "lyapunov": _lyapunov(record) if costly else None,
-            "one_step": _one_step(one_step(record, count=4, sequences=2)) if single else None,
+            "split": split(some),
+            "budget": budget(some),
+            "lag_map": lag_map(some) if costly else None,
+            "transport": _transport(transport(some)),
+            "lyapunov": _lyapunov(some) if costly else None,
             "census": units,
             "shares": units.shares,
-            "barcode": _barcode(record, units.label, used[r.main_place]),
+            "barcode": _barcode(some, units.label, used[r.main_place]),
             "usage": used,
-            "health": health(record),
-            "state": _state(record),
-            "gates": None if r.kind == "elman" else gates(record),
-            "signal_to_noise": signal_to_noise(record),
-            "underflow": underflow(record),
-            "counterfactual": _others(record, compare),
+            "health": health(some),
+            "state": _state(some),
+            "gates": None if r.kind == "elman" else gates(some),
+            "signal_to_noise": signal_to_noise(some),
+            "underflow": underflow(some),
+            "counterfactual": _others(some, compare),
         }
-    )
+        return plain(found | {"one_step": None if law is None else _one_step(law.result())})
+
+
+def _sample(record: Record, some: Record) -> dict[str, Any]:
+    size = numpy(squared_norms(record.run.total)).sum(0)
+    count, whole = len(some.lengths), len(record.lengths)
+    spread = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
+    return {"sequences": count, "error": spread * ((1 - count / whole) / count) ** 0.5}
 
 
 def _transport(found: Transport) -> dict[str, Any]:
@@ -132,7 +152,7 @@ def _lyapunov(record: Record) -> dict[str, Any]:
     """The leading exponents, and their range in networks of the same shape at a sound start."""
     starts = [_leading(r).exponents for r in ensemble(record, _STARTS, _START_SEQUENCES)]
     start = {"low": np.min(starts, 0), "high": np.max(starts, 0), "networks": _STARTS}
-    return plain(_leading(few(record, _SEQUENCES))) | {"start": plain(start)}
+    return plain(_leading(record.first(_SEQUENCES))) | {"start": plain(start)}
 
 
 def _leading(sample: Record) -> Spectrum:
@@ -155,35 +175,35 @@ def _barcode(
     record: Record, label: Sequence[str], used: Usage, epsilon: float = 1e-3
 ) -> dict[str, Any]:
     """Share of sequences in which a unit is on, units by class, at most 64 by 240."""
-    _, slope, steepest, _ = place_of(record, used.place)
+    a, slope, steepest, _ = place_of(record, used.place)
     order = sorted(range(len(label)), key=lambda unit: (CLASSES.index(label[unit]), unit))
     rows = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
     units = [order[row] for row in rows]
-    on = (slope[..., units].abs() > epsilon * steepest).double()
-    shares = np.stack([mean(by_time(record, on[..., i])) for i in range(len(units))])
-    parts = np.array_split(np.arange(shares.shape[1]), min(shares.shape[1], _COLUMNS))
-    cells = np.stack([mean(shares[:, part]) for part in parts], 1)
-    every = (slope.abs() > epsilon * steepest).double().mean(-1)
+    on = record.in_time((slope.abs() > epsilon * steepest).to(slope.dtype)).sum(1)
+    still = numpy(record.alive.sum(1))[:, None]
+    shares = np.where(still, numpy(on) / np.maximum(still, 1), np.nan)
+    some, T = shares[:, units].T, len(shares)
+    if T > _COLUMNS:
+        some = np.stack([mean(some[:, p]) for p in np.array_split(np.arange(T), _COLUMNS)], 1)
     return {
         "units": units,
         "classes": [label[u] for u in units],
         "place": used.place,
-        "density": _densities(record, units, used).round(4),
-        "on": cells.round(3),
-        "share": mean(by_time(record, every)),
+        "density": _densities(steps_of(record, a)[:, units], used).round(4),
+        "on": some.round(3),
+        "share": shares.mean(-1),
     }
 
 
-def _densities(record: Record, units: Sequence[int], used: Usage) -> np.ndarray:
+def _densities(points: Tensor, used: Usage) -> np.ndarray:
     """Share of a unit's steps in each bin of ``used``, what lies beyond in the outermost ones."""
-    a, _, _, _ = place_of(record, used.place)
-    points = numpy(a[record.alive][:, units])
-    bins = np.digitize(points, used.edges[1:-1])
-    counted = [
-        np.bincount(column[~np.isnan(own)], minlength=len(used.density))
-        for column, own in zip(bins.T, points.T, strict=True)
-    ]
-    return np.array(counted) / max(len(points), 1)
+    bins, units = len(used.density), points.shape[1]
+    width = (used.edges[-1] - used.edges[0]) / bins
+    places = ((points - used.edges[0]) / width).nan_to_num(-1e9).clamp(-2, bins - 1)
+    places = torch.where(points.isnan(), bins, places.floor().clamp_min(0)).long()
+    places += (bins + 1) * torch.arange(units, device=points.device)
+    counted = torch.bincount(places.flatten(), minlength=units * (bins + 1))
+    return numpy(counted.view(units, -1)[:, :bins]) / max(len(points), 1)
 
 
 def looks(history: Iterable[Any]) -> list[dict[str, Any]]:

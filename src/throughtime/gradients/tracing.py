@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from throughtime.errors import TraceError
 from throughtime.gradients import export
 from throughtime.gradients.advise import Finding, advise
+from throughtime.gradients.advise.reference import SAMPLE
 from throughtime.gradients.measured import measured
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.capture import Capture, data_of
@@ -67,13 +68,21 @@ class Trace:
         return self._once(("findings", lag), lambda: advise(self.records, lag=lag))
 
     def measured(
-        self, *, costly: bool = False, compare: Sequence[str] | None = None
+        self,
+        *,
+        costly: bool = False,
+        compare: Sequence[str] | None = None,
+        sequences: int | None = SAMPLE,
     ) -> dict[str, dict[str, Any]]:
-        """All measures as plain numbers; see :func:`throughtime.gradients.measured.measured`."""
+        """All measures as plain numbers; see :func:`throughtime.gradients.measured.measured`.
+
+        Most are taken of the first 8 sequences, the records themselves hold all; ``sequences=None``
+        takes all.
+        """
         chosen = None if compare is None else tuple(compare)
         return self._once(
-            ("measured", costly, chosen),
-            lambda: measured(self.records, costly=costly, compare=chosen),
+            ("measured", costly, chosen, sequences),
+            lambda: measured(self.records, costly=costly, compare=chosen, sequences=sequences),
         )
 
     def summary(self, language: str | None = None, *, lag: int | None = None) -> Group:
@@ -343,6 +352,8 @@ def _backward(
 
 def _check_finite_input(records: Mapping[str, Record]) -> None:
     for record in records.values():
+        if bool(record.run.x.sum().isfinite()):
+            continue
         bad = (~record.run.x.isfinite()).flatten(1).any(-1).nonzero()
         if record.layer == 0 and len(bad):
             raise TraceError("gradients.input_not_finite", layer=record.key, step=int(bad[0]))

@@ -35,6 +35,7 @@ class Finding:
         reference: the same in the reference ensemble, or the bound of the rule.
         fields: what the texts mention.
         advice: which suggestion fits, an entry of the catalogue.
+        said: which sentence fits, where a cause has several.
     """
 
     cause: str
@@ -43,10 +44,11 @@ class Finding:
     reference: float
     fields: Mapping[str, str] = field(default_factory=dict)
     advice: str = ""
+    said: str = ""
 
     def sentence(self, language: str | None = None) -> str:
         """What was found, with its number."""
-        return self._say(f"finding_{self.cause}", language)
+        return self._say(self.said or f"finding_{self.cause}", language)
 
     def rule(self, language: str | None = None) -> str:
         """What it was judged by."""

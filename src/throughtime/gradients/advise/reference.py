@@ -13,14 +13,12 @@ from throughtime.gradients.record.fused import forward
 from throughtime.gradients.record.record import Record, Run
 from throughtime.gradients.record.recurrence import Recurrence
 
-
-def few(record: Record, sequences: int = 8) -> Record:
-    """The record of the first sequences alone."""
-    return record.first(sequences)
+# sequences of a batch, from the first, over which what is dear is measured
+SAMPLE = 8
 
 
 @torch.no_grad()
-def ensemble(record: Record, seeds: int = 8, sequences: int = 8) -> Iterator[Record]:
+def ensemble(record: Record, seeds: int = 8, sequences: int = SAMPLE) -> Iterator[Record]:
     """Records of networks of the same shape and activation, freshly started, on the same inputs.
 
     Elman starts orthogonal, the LSTM with a forget bias of 1, all else as ``torch.nn`` draws it;

@@ -10,7 +10,7 @@ import numpy as np
 
 from throughtime.errors import TraceError
 from throughtime.gradients.advise.finding import CAUSES, Finding
-from throughtime.gradients.advise.reference import ensemble
+from throughtime.gradients.advise.reference import SAMPLE, ensemble
 from throughtime.gradients.measure import Transport, census, clipping, gates, split, transport
 from throughtime.gradients.measure.census import place_of
 from throughtime.gradients.record.record import Record
@@ -53,7 +53,7 @@ class Case:
     @cached_property
     def flow(self) -> Transport:
         """How far gradients go back, as the page of the trace shows it."""
-        return transport(self.record, epsilon=EPSILON)
+        return transport(self.record.first(SAMPLE), epsilon=EPSILON)
 
     @cached_property
     def reference_flows(self) -> list[Transport]:
@@ -206,6 +206,7 @@ def _vanishes(case: Case) -> Finding | None:
         flow.horizon.value,
         usual,
         f"advice_vanishes_{kind}",
+        "" if kind == "elman" else "finding_vanishes_gates",
         horizon=f"{flow.horizon.value:.0f}",
         interval=f"{flow.horizon.low:.0f}–{flow.horizon.high:.0f}",
         needed=str(case.needed),
@@ -269,10 +270,16 @@ def _of_updates(name: str, ratios: Sequence[float]) -> Iterable[Finding]:
 
 
 def _finding(
-    case: Case, cause: str, number: float, reference: float, advice: str = "", **fields: str
+    case: Case,
+    cause: str,
+    number: float,
+    reference: float,
+    advice: str = "",
+    said: str = "",
+    **fields: str,
 ) -> Finding:
     fields = {"phi": case.record.recurrence.phi.name, **fields}
-    return Finding(cause, case.record.key, float(number), float(reference), fields, advice)
+    return Finding(cause, case.record.key, float(number), float(reference), fields, advice, said)
 
 
 def _percent(share: float) -> str:

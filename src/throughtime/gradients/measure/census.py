@@ -125,31 +125,35 @@ def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float, Tensor]
         block(run.orbit.preactivation, place),
         block(run.orbit.slope, place),
         r.activation_of(place).steepest,
-        block(run.pulled.delta, place),
+        block(run.delta, place),
     )
 
 
 def _counted(record: Record, place: str, epsilon: float) -> _Count:
     a, slope, steepest, delta = place_of(record, place)
-    alive = record.alive.unsqueeze(-1)
-    on = (slope.abs() > epsilon * steepest) & alive
-    off = ~on & alive
-    was_on = on.any(0)
-    t = torch.arange(len(on), device=on.device)[:, None, None]
-    first = torch.where(on, t, len(on)).amin(0)
-    last = torch.where(on, t, -1).amax(0)
-    unbroken = (last - first + 1) == on.sum(0)
-    latched = was_on & unbroken & (last < record.lengths[:, None] - 1)
-    ran = record.lengths > 0
+    on = (slope.abs() > epsilon * steepest).to(slope.dtype)
+    if not record.full:
+        on = torch.where(record.alive.unsqueeze(-1), on, 0.0)
+        delta = torch.where(record.alive.unsqueeze(-1), delta, 0.0)
+    steps, by_sequence = int(record.lengths.sum()), on.sum(0)
+    came_on = on[0] + (on[1:] - on[:-1]).clamp_min_(0).sum(0)
+    ended = on.gather(0, (record.lengths - 1).clamp_min(0)[None, :, None].expand(1, *on.shape[1:]))
+    was_on, ran = by_sequence > 0, record.lengths > 0
+    latched = (came_on == 1) & (ended[0] == 0)
+    count = numpy(by_sequence).sum(0)
+    low, high = np.zeros_like(count), np.zeros_like(count)
+    if (count < steps).any():
+        off = torch.where(record.alive.unsqueeze(-1) & (on == 0), a, torch.nan)
+        low, high = (numpy(side.to(a.dtype).sum(0)).sum(0) for side in (off < 0, off >= 0))
     return _Count(
-        on=numpy(on.sum((0, 1))),
+        on=count,
         silent=numpy((~was_on & ran[:, None]).sum(0)),
         was_on=numpy(was_on.sum(0)),
         latched=numpy(latched.sum(0)),
-        low=numpy((off & (a < 0)).sum((0, 1))),
-        high=numpy((off & (a >= 0)).sum((0, 1))),
-        gradient=numpy(torch.where(alive, delta, 0.0).abs().double().sum((0, 1))),
-        steps=int(record.lengths.sum()),
+        low=low,
+        high=high,
+        gradient=numpy(torch.linalg.vector_norm(delta, 1, (0, 1), dtype=torch.float64)),
+        steps=steps,
         sequences=int(ran.sum()),
     )
 
@@ -174,7 +178,8 @@ def _classified(place: str, epsilon: float, counts: list[_Count]) -> Census:
         "sequence_dead": silent > 0,
         "ordinary": np.ones_like(on, dtype=bool),
     }
-    label = tuple(next(c for c in CLASSES if fits[c][unit]) for unit in range(len(on)))
+    first = np.argmax(np.stack([fits[c] for c in CLASSES]), 0)
+    label = tuple(CLASSES[c] for c in first)
     return Census(
         place,
         on=on / steps,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from throughtime.errors import TraceError
-from throughtime.gradients.measure.series import Array, log, numpy
+from throughtime.gradients.measure.series import Array, log, numpy, steps_of
 from throughtime.gradients.record.record import Record
 
 
@@ -46,15 +48,19 @@ def gates(record: Record) -> Gates:
     if r.kind == "elman":
         raise TraceError("gradients.no_gates", layer=record.key)
     names = ("r", "z") if r.kind == "gru" else ("i", "f", "o")
-    alive = record.alive
-    values = {name: numpy(record.run.orbit.gates[name][alive]) for name in names}
-    keep = values["z" if r.kind == "gru" else "f"].mean(0)
+    values = {name: steps_of(record, record.run.orbit.gates[name]) for name in names}
+    keep = numpy(values["z" if r.kind == "gru" else "f"].mean(0, dtype=torch.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
         time_scale = np.where(keep >= 1, np.inf, np.where(keep > 0, -1 / log(keep), 0.0))
     return Gates(
         time_scale=time_scale,
         keep=keep,
-        closed={name: (v < 0.1).mean(0) for name, v in values.items()},
-        open={name: (v > 0.9).mean(0) for name, v in values.items()},
+        closed={name: _share(v < 0.1) for name, v in values.items()},
+        open={name: _share(v > 0.9) for name, v in values.items()},
         length=float(np.median(numpy(record.lengths))),
     )
+
+
+def _share(mask: Tensor) -> Array:
+    """By unit, of all steps."""
+    return numpy(mask.float().sum(0)) / max(len(mask), 1)

@@ -16,6 +16,7 @@ from throughtime.gradients.measure.series import (
     numpy,
     slope_of,
     squared_norms,
+    steps_of,
 )
 from throughtime.gradients.record.record import Record
 
@@ -47,12 +48,11 @@ def health(record: Record) -> Health:
         P. Gao and S. Ganguli (2015).
     """
     states, longest = record.run.states, int(record.lengths.max())
-    lagged = by_lag(record, squared_norms(states) / states.shape[-1])
-    backward = np.sqrt(mean(lagged))[:longest]
-    rms = np.sqrt(mean(np.where(record.alive.cpu().numpy(), numpy(squared_norms(states)), np.nan)))
-    rms = rms / np.sqrt(states.shape[-1])
+    squares = squared_norms(states) / states.shape[-1]
+    backward = np.sqrt(mean(by_lag(record, squares)))[:longest]
+    rms = np.sqrt(mean(np.where(record.alive.cpu().numpy(), numpy(squares), np.nan)))
     recent = log(backward[: max(2, longest // 2)])[::-1]
-    variances = _variances(states[record.alive])
+    variances = _variances(steps_of(record, states))
     return Health(
         rms=rms,
         growth=slope_of(recent),
@@ -65,6 +65,6 @@ def health(record: Record) -> Health:
 def _variances(points: Tensor) -> Array:
     """Eigenvalues of the covariance, largest first."""
     centred = points - points.mean(0)
-    if not centred.isfinite().all():
+    if not centred.sum().isfinite():
         return np.full(points.shape[-1], np.nan)
-    return numpy(torch.linalg.eigvalsh((centred.T @ centred).double()).clamp_min(0).flip(0))
+    return numpy(torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).flip(0))

@@ -37,12 +37,22 @@ class OneStep:
     weight_peak: float | None
 
 
-def one_step(record: Record, count: int = 4, sequences: int = 2) -> OneStep:
+def one_step(
+    record: Record, count: int = 4, sequences: int = 2, spectra: int | None = None
+) -> OneStep:
     """χ_t, singular values, spectral radius and non-normality of the one-step Jacobian.
 
     For Elman χ_t = (1/H) Σ_i φ'(a_i)² ‖W_hh,i‖² needs no Jacobian. The rest builds J_t, the whole
     (h, c) for the LSTM, at ``count`` steps spread over the run for the first ``sequences``
-    sequences that reach them; it costs an SVD and an eigendecomposition each.
+    sequences that reach them; it costs an SVD each, and an eigendecomposition several times as
+    dear for the spectral radius and the non-normality.
+
+    Args:
+        record: one layer and direction.
+        count: steps.
+        sequences: of each step.
+        spectra: of how many J_t eigenvalues are taken, evenly spread from the middle one; all by
+            default.
 
     Source:
         M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; P. Henrici (1962);
@@ -54,29 +64,54 @@ def one_step(record: Record, count: int = 4, sequences: int = 2) -> OneStep:
     jacobians, gain = [], []
     for t in steps:
         alive = record.alive[t].nonzero().squeeze(-1)[:sequences]
-        here = linear.at(t, alive).to(torch.float64).jacobian(0)
-        gain.append(float(here.square().sum((1, 2)).mean() / r.state_size))
+        here = linear.at(t, alive).jacobian(0)
+        squares = here.square().sum((1, 2), dtype=torch.float64)
+        gain.append(float(squares.mean() / r.state_size))
         jacobians.append(here)
     j = torch.cat(jacobians)
-    finite = j.isfinite().all((1, 2))
-    j = j[finite]
-    eigenvalues = torch.linalg.eigvals(j)
-    weight = r.w_hh.double() if r.kind == "elman" else None
+    j = j[j.isfinite().all((1, 2))]
+    some = j if spectra is None else j[_spread(len(j), spectra)]
+    eigenvalues = torch.linalg.eigvals(some)
+    weight = r.w_hh if r.kind == "elman" else None
     return OneStep(
         chi=_chi(record) if r.kind == "elman" and r.leak == 1 else None,
         steps=tuple(steps),
         gain=np.array(gain),
         singular_values=numpy(torch.linalg.svdvals(j)),
         spectral_radius=float(eigenvalues.abs().amax(-1).mean()) if len(j) else float("nan"),
-        non_normality=_henrici(j, eigenvalues),
-        weight_radius=None if weight is None else float(torch.linalg.eigvals(weight).abs().max()),
+        non_normality=_henrici(some.double(), eigenvalues.to(torch.complex128)),
+        weight_radius=None if weight is None else _radius(weight),
         weight_peak=None if weight is None else _peak(weight),
     )
 
 
+def _spread(length: int, count: int) -> list[int]:
+    """The middles of ``count`` equal parts."""
+    count = min(length, count)
+    return [(2 * part + 1) * length // (2 * count) for part in range(count)]
+
+
+def _radius(matrix: Tensor, doublings: int = 12) -> float:
+    """The spectral radius, from how much ‖Aᵏ‖_F grows over the last of some doublings of k.
+
+    Within about 0.1 %, and several times as fast as all eigenvalues. Source: I. Gelfand (1941).
+    """
+    size = torch.linalg.matrix_norm(matrix)
+    logarithms = []  # ln ‖Aᵏ‖ / k
+    for doubling in range(1 + doublings):
+        if not 0 < float(size) < np.inf:
+            return 0.0 if float(size) == 0 else float("nan")
+        earlier = logarithms[-1] if logarithms else 0.0
+        logarithms.append(earlier + float(torch.log(size)) / 2**doubling)
+        matrix = matrix / size
+        matrix = matrix @ matrix
+        size = torch.linalg.matrix_norm(matrix)
+    return float(np.exp(2 * logarithms[-1] - logarithms[-2]))
+
+
 def _chi(record: Record) -> Array:
-    rows = record.recurrence.w_hh.double().square().sum(1)
-    squares = record.run.orbit.slope.double().square()
+    rows = record.recurrence.w_hh.square().sum(1)
+    squares = record.run.orbit.slope.square()
     return mean(by_time(record, squares @ rows / record.recurrence.hidden_size))
 
 
@@ -88,19 +123,27 @@ def _henrici(j: Tensor, eigenvalues: Tensor) -> float:
 
 
 def _peak(weight: Tensor, powers: int = 100) -> float:
-    """The largest ‖Wᵏ‖₂; a power that does not grow any vector ends the search.
+    """The largest ‖Wᵏ‖₂; only powers that can hold it are looked at.
 
     From ‖Wʲ‖ ≤ 1 on, ‖Wᵏ‖ ≤ ‖Wⁱ‖ for some i < j; and no power whose Frobenius norm is below the
     peak can pass it.
     """
-    power, peak = weight, 0.0
+    power, found, sizes = weight.double(), [], []
     for _ in range(powers):
-        if not power.isfinite().all():
+        found.append(power)
+        sizes.append(float(torch.linalg.matrix_norm(power)))
+        if not np.isfinite(sizes[-1]):
             return np.inf
-        if float(torch.linalg.matrix_norm(power)) > peak:
-            size = float(torch.linalg.matrix_norm(power, 2))
+        if sizes[-1] <= 1:
+            break
+        power = power @ found[0]
+    peak, end = 0.0, len(found)
+    for k in np.argsort(sizes)[::-1]:
+        if sizes[k] <= peak:
+            break
+        if k < end:
+            some = (found[k] / sizes[k]).to(weight.dtype) if sizes[k] else found[k]
+            size = sizes[k] * _radius(some.mT @ some, 7) ** 0.5
             peak = max(peak, size)
-            if size <= 1 + 1e-12:
-                return peak
-        power = power @ weight
+            end = k if size <= 1 else end
     return peak

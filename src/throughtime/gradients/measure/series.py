@@ -17,6 +17,11 @@ def numpy(tensor: Tensor) -> Array:
     return tensor.detach().cpu().double().numpy()
 
 
+def steps_of(record: Record, sequence: Tensor) -> Tensor:
+    """The valid steps of a (T, B, ·) tensor as rows."""
+    return sequence.flatten(0, 1) if record.full else sequence[record.alive]
+
+
 def squared_norms(tensor: Tensor) -> Tensor:
     """‖·‖² over the last axis, summed in float64."""
     return torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64).square()
@@ -33,6 +38,8 @@ def norms(tensor: Tensor) -> Tensor:
 
 def by_time(record: Record, per_step: Tensor) -> Array:
     """A (T, B) tensor in run order as NumPy in the order of time, NaN on padding."""
+    if record.full:
+        return numpy(per_step.flip(0) if record.reverse else per_step)
     timed = run_order(per_step.unsqueeze(-1), record.lengths, record.reverse).squeeze(-1)
     return np.where(record.alive.cpu().numpy(), numpy(timed), np.nan)
 
@@ -43,6 +50,8 @@ def by_lag(record: Record, per_step: Tensor) -> Array:
     Of T + 1 rows the first is the initial state.
     """
     values = numpy(per_step)
+    if record.full:
+        return values[::-1]
     rows = len(values)
     lengths = record.lengths.cpu().numpy() + rows - len(record.alive)
     source = lengths[None, :] - 1 - np.arange(rows)[:, None]

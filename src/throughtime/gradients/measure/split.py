@@ -50,17 +50,20 @@ def split(record: Record) -> Split:
     pool = _pooled(record)
     before, after = pool(squared_norms(source)), pool(squared_norms(arriving))
     middle = pool(squared_norms(delta))
-    gates = arriving - parts["carry"]
-    paths = {
-        name: ratio(pool((part.double() * arriving.double()).sum(-1)), after)
-        for name, part in parts.items()
-    }
-    if record.recurrence.kind == "elman" and record.recurrence.leak == 1:
-        del paths["carry"]
+    carry = parts.get("carry")
+    gates = pool(squared_norms(arriving - carry)) if carry is not None else after
+    if carry is None:
+        paths = {name: ratio(after, after) for name in parts}
+    else:
+        whole = arriving.double()
+        paths = {
+            name: ratio(pool(torch.linalg.vecdot(part.double(), whole)), after)
+            for name, part in parts.items()
+        }
     return Split(
         total=0.5 * log(ratio(after, before)),
         slope=0.5 * log(ratio(middle, before)),
-        weights=0.5 * log(ratio(pool(squared_norms(gates)), middle)),
+        weights=0.5 * log(ratio(gates, middle)),
         paths=paths,
     )
 
@@ -73,7 +76,10 @@ def _parts(record: Record) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
     parts = {gate: d @ w for gate, d, w in blocks}
     if r.kind != "lstm":
         source = run.pulled.total[1:]
-        carry = torch.zeros_like(source) if linear.carry is None else linear.carry[1:] * source
+        if linear.carry is None:
+            (only,) = parts.values()
+            return only, source, delta, parts
+        carry = linear.carry[1:] * source
     else:
         assert run.pulled.cell is not None and linear.to_cell is not None
         assert linear.carry is not None

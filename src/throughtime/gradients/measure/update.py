@@ -33,7 +33,7 @@ def signal_to_noise(record: Record) -> Array:
     Source:
         The gradient signal-to-noise ratio of J. Liu et al. (ICLR 2020), a step at a time.
     """
-    total = run_order(record.run.pulled.total.double(), record.lengths, record.reverse)
+    total = run_order(record.run.total.double(), record.lengths, record.reverse)
     alive = record.alive.unsqueeze(-1)
     count = alive.sum(1).clamp_min(1)
     centre = torch.where(alive, total, 0.0).sum(1) / count
@@ -68,10 +68,10 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     Source:
         P. Micikevicius et al., Mixed precision training (ICLR 2018).
     """
-    delta = record.run.pulled.delta
+    delta = record.run.delta
     tiny = torch.finfo(dtype or delta.dtype).tiny
-    lost = by_time(record, (delta.abs() < tiny).double().mean(-1))
-    zero = by_time(record, (delta == 0).double().mean(-1))
+    lost = by_time(record, (delta.abs() < tiny).to(delta.dtype).mean(-1))
+    zero = by_time(record, (delta == 0).to(delta.dtype).mean(-1))
     return Underflow(
         zero=float(np.nanmean(zero)),
         subnormal=float(np.nanmean(lost) - np.nanmean(zero)),
@@ -88,7 +88,7 @@ def truncation(record: Record, window: int) -> float:
         R. Williams and J. Peng (1990) for truncation; C. Tallec and Y. Ollivier (2017) for its
         bias.
     """
-    squares = by_lag(record, record.run.pulled.total.double().square().sum(-1))
+    squares = by_lag(record, record.run.total.double().square().sum(-1))
     sizes = np.nan_to_num(np.sqrt(mean(squares)))
     return float(sizes[window:].sum() / sizes.sum()) if sizes.sum() else float("nan")
 

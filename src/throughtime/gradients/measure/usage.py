@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from throughtime.gradients.measure.census import place_of
-from throughtime.gradients.measure.series import Array, numpy
+from throughtime.gradients.measure.series import Array, numpy, steps_of
 from throughtime.gradients.record.record import Record
+
+# numbers of which quantiles are taken
+_SOME = 20_000
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,7 @@ def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: flo
     a, slope, steepest, _ = place_of(record, place)
     phi = r.phi_output if place == "c" else r.activation_of(place)
     assert phi is not None
-    alive = record.alive
-    points, slopes = a[alive], slope[alive]
+    points, slopes = steps_of(record, a), steps_of(record, slope)
     edges = _edges(points, bins)
     centres = a.new_tensor((edges[1:] + edges[:-1]) / 2)
     units = a.shape[-1]
@@ -74,15 +76,16 @@ def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: flo
         value=numpy(phi.value(grid)).mean(-1),
         slope=numpy(phi.slope(grid)).mean(-1),
         zones=_zones(points, slopes.abs() / steepest, epsilon),
-        linearity=numpy(_linearity(points.double(), phi.value(points).double())),
-        rms_slope=float(slopes.square().mean(dtype=torch.float64).sqrt()),
+        linearity=numpy(_linearity(points, phi.value(points))),
+        rms_slope=float(torch.linalg.vector_norm(slopes, dtype=torch.float64))
+        / max(slopes.numel(), 1) ** 0.5,
     )
 
 
 def _edges(points: Tensor, bins: int) -> Array:
     """Bins from quantile to quantile, of a sample where there are many points."""
-    finite = points[points.isfinite()]
-    some = numpy(finite[:: max(1, len(finite) // 50_000)])
+    some = points.flatten()[:: max(1, points.numel() // _SOME)].cpu().numpy()
+    some = some[np.isfinite(some)].astype(float)
     low, high = np.quantile(some, [0.001, 0.999]) if len(some) else (-1.0, 1.0)
     return (
         np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 1, low + 1, bins + 1)
@@ -100,10 +103,10 @@ def _zones(points: Tensor, relative: Tensor, epsilon: float) -> dict[str, float]
     flat, steep = relative <= epsilon, relative > 0.9
     at_most_weak = relative <= 0.25
     low, below, weak, up = (
-        float(mask.sum()) / mask.numel()
+        int(torch.count_nonzero(mask)) / mask.numel()
         for mask in (flat & (points < 0), flat, at_most_weak, steep)
     )
-    unknown = float(relative.isnan().sum()) / relative.numel()
+    unknown = int(torch.count_nonzero(relative.isnan())) / relative.numel()
     return {
         "flat_low": low,
         "flat_high": below - low,
@@ -116,5 +119,5 @@ def _zones(points: Tensor, relative: Tensor, epsilon: float) -> dict[str, float]
 def _linearity(points: Tensor, values: Tensor) -> Tensor:
     """corr(a_i, φ(a_i))² of each unit; NaN where one of them does not vary."""
     x, y = points - points.mean(0), values - values.mean(0)
-    below = x.square().sum(0) * y.square().sum(0)
-    return torch.where(below > 0, (x * y).sum(0).square() / below, torch.nan)
+    below = x.square().sum(0).double() * y.square().sum(0).double()
+    return torch.where(below > 0, (x * y).sum(0).double().square() / below, torch.nan)

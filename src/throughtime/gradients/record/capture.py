@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
@@ -195,7 +196,7 @@ class Capture(AbstractContextManager):
         )
         if is_ours(module):
             self._taps[id(module)] = _listening(call)
-        if not self._probing or not torch.is_grad_enabled() or data.requires_grad:
+        if not self._must_probe(module, data):
             return None
         leaf = data.detach().requires_grad_()
         self.leaves.append(leaf)
@@ -234,7 +235,7 @@ class Capture(AbstractContextManager):
             chain = Chain(name, module, recurrence, totals=not self._probing)
             self._chain[id(module)] = chain
             self.chains.append(chain)
-        if self._probing and torch.is_grad_enabled() and not x.requires_grad:
+        if self._must_probe(module, x):
             bound["input"] = x.detach().requires_grad_()
             self.leaves.append(bound["input"])
         chain.inputs.append(x.detach())
@@ -260,6 +261,11 @@ class Capture(AbstractContextManager):
             chain.cotangents.watch(f"{name}{t}", tensor)
         return _as_given(chain.seen) if self._probing else None
 
+    def _must_probe(self, module: nn.Module, data: Tensor) -> bool:
+        """Whether gradients flow back through a module only if its input asks for one."""
+        asked = data.requires_grad or any(p.requires_grad for p in module.parameters())
+        return self._probing and torch.is_grad_enabled() and not asked
+
     def _due(self, module: nn.Module) -> bool:
         """Whether this call is to be watched: a training one, within the limit."""
         if not self._probing and not (module.training and torch.is_grad_enabled()):
@@ -276,8 +282,15 @@ def data_of(sequence: Tensor | PackedSequence) -> Tensor:
 def _listening(call: Call) -> ExitStack:
     from throughtime.kernels.tap import recording
 
+    # the graph must not hold the call, which holds the output and with it the graph
+    still = weakref.ref(call)
+
+    def hear(number: int, found: dict[str, Tensor]) -> None:
+        if (here := still()) is not None:
+            here.hear(number, found)
+
     stack = ExitStack()
-    stack.enter_context(recording(call.hear))
+    stack.enter_context(recording(hear))
     return stack
 
 

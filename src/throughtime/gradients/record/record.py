@@ -223,8 +223,11 @@ class Record:
     @cached_property
     def weight_gradient(self) -> Tensor:
         """∇W_hh = Σ_t δ_t h_{t-1}ᵀ, (G·H, H), from the record alone."""
-        delta, previous = self.run.hidden, self.run.previous
-        return delta.flatten(0, 1).T @ previous.flatten(0, 1)
+        run, delta = self.run, self.run.hidden
+        if not len(delta) or run.inside is not None:
+            return delta.flatten(0, 1).T @ run.previous.flatten(0, 1)
+        later, before = delta[1:].flatten(0, 1), run.states[:-1].flatten(0, 1)
+        return torch.addmm(delta[0].T @ run.h0, later.T, before)
 
     def gate_block(self, tensor: Tensor, gate: str) -> Tensor:
         """The columns of one gate, (T, B, H), out of (T, B, G·H)."""

@@ -59,13 +59,15 @@ class _Replay:
         x, lengths = self._padded(call.input)
         given = lengths if lengths is not None else self._all_steps(call.lengths, x)
         self.lengths = given[self.kept]
-        x = x[:, self.kept].clone()  # the caller may fill its tensor anew
+        x = x[:, self.kept]
         self.T, self.B = x.shape[:2]
         self.alive = valid(self.T, self.lengths).unsqueeze(-1)
         self.full = bool((self.lengths == self.T).all())
         self.x = self._without_padding(x)
         told = call.tapped if len(call.tapped) == sum(map(len, layers)) else {}
         self.tapped = told if route == "auto" else {}
+        if not self.tapped or sequences is not None:
+            self.x = self.x.clone()  # is read again when the caller may have filled it anew
         self.reported = None if lengths is None and call.lengths is None else self.lengths
 
     def _all_steps(self, lengths: Tensor | None, x: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class _Replay:
         passes, masks = self._forward()
         cotangents = self.call.cotangents.found
         r = self.layers[0][0]
-        h_n = self._state(cotangents.get("h"), r.output_size)
+        h_n = self._state(cotangents["h"], r.output_size) if "h" in cotangents else None
         c_n = self._state(cotangents["c"], r.hidden_size) if "c" in cotangents else None
         D = len(self.layers[0])
         outside: Tensor = self._like_output(cotangents.get("y"), D * r.output_size)
@@ -114,7 +116,8 @@ class _Replay:
             for d, one in reversed(list(enumerate(passes[layer]))):
                 row = layer * D + d
                 injected = run_order(outside.chunk(D, -1)[d], self.lengths, one.reverse)
-                injected = at_last_step(injected, self.lengths, h_n[row])
+                if h_n is not None:
+                    injected = at_last_step(injected, self.lengths, h_n[row])
                 last_cell = None if c_n is None else c_n[row]
                 record = self._record(layer, one, injected, last_cell)
                 found.append(record)
