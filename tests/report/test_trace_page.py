@@ -127,6 +127,7 @@ def test_the_card_and_the_panel_tell_the_same_horizon(opened):
         assert f"{value} steps" in card and f"{low}–{high}" in card
         assert f"Horizon {value} steps (95 % interval {low} to {high})" in shown(page)
         assert f"{value} [{low}, {high}]" in page.locator(".layer > .facts").inner_text()
+        assert "of all 30 sequences, all else of the first 8" in page.locator(".notes").inner_text()
 
 
 def test_no_finding_is_an_answer(opened):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -384,6 +384,7 @@ def _notes(view: View) -> Iterator[Markup]:
         )
     if view.overhead is not None:
         yield told("overhead_said", share=percent(view.overhead, 1))
+    yield from _sample(view.records.values())
     if view.loss is not None:
         yield told("loss_said", loss=number(view.loss, 4))
     names = dict.fromkeys(name for m in view.records.values() for name in m["left_out"])
@@ -398,6 +399,17 @@ def _notes(view: View) -> Iterator[Markup]:
                 )
                 for k in LANGUAGES
             }
+        )  # fmt: skip
+
+
+def _sample(records: Iterable[Measured]) -> Iterator[Markup]:
+    """How many sequences the measures are taken of, where these are not all."""
+    some = [m for m in records if m["sample"]["sequences"] < m["sequences"]]
+    if some:
+        yield told(
+            "sample_said", looked=max(m["sample"]["sequences"] for m in some),
+            whole=max(m["sequences"] for m in some),
+            error=percent(max(real(m["sample"]["error"]) for m in some)),
         )  # fmt: skip
 
 
