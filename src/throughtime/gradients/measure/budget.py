@@ -59,9 +59,9 @@ def budget(record: Record) -> Budget:
 
 
 def _scaled(tensor: Tensor) -> Tensor:
-    """To a largest entry of 1: products of tiny gradients must not vanish."""
-    largest = tensor.abs().amax()
-    return tensor / largest if largest > 0 else tensor
+    """With a largest entry near 1: products of tiny gradients must not vanish."""
+    largest = float(torch.linalg.vector_norm(tensor, torch.inf))
+    return tensor / largest if largest > 0 and not 1e-6 < largest < 1e6 else tensor
 
 
 def _last_steps(lagged: Array) -> int:

@@ -77,11 +77,11 @@ def rms(values: Array) -> Array:
 def quantile(values: Array, q: float) -> Array:
     """Quantile over sequences, interpolated as NumPy's; NaN where there is none."""
     ordered = np.sort(values, axis=-1)
-    place = q * np.maximum((~np.isnan(values)).sum(-1) - 1, 0)
-    low, high = (np.take_along_axis(ordered, f(place).astype(int)[:, None], -1)[:, 0]
-                 for f in (np.floor, np.ceil))  # fmt: skip
+    place = q * np.maximum((~np.isnan(ordered)).sum(-1) - 1, 0)
+    rows, below = np.arange(len(ordered)), np.floor(place).astype(int)
+    low, high = ordered[rows, below], ordered[rows, np.ceil(place).astype(int)]
     with np.errstate(invalid="ignore"):
-        return low + (place - np.floor(place)) * (high - low)
+        return low + (place - below) * (high - low)
 
 
 def log(values: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_time, log, ratio, squared_norms
+from throughtime.gradients.measure.series import Array, by_time, log, numpy, ratio, squared_norms
 from throughtime.gradients.record.record import Record
 
 
@@ -50,30 +51,35 @@ def split(record: Record) -> Split:
     pool = _pooled(record)
     before, after = pool(squared_norms(source)), pool(squared_norms(arriving))
     middle = pool(squared_norms(delta))
-    carry = parts.get("carry")
-    gates = pool(squared_norms(arriving - carry)) if carry is not None else after
-    if carry is None:
-        paths = {name: ratio(after, after) for name in parts}
+    if "carry" in parts:
+        rest, paths = pool(squared_norms(arriving - parts["carry"])), _shares(arriving, parts, pool)
     else:
-        whole = arriving.double()
-        paths = {
-            name: ratio(pool(torch.linalg.vecdot(part.double(), whole)), after)
-            for name, part in parts.items()
-        }
+        rest, paths = after, {name: ratio(after, after) for name in parts}
     return Split(
         total=0.5 * log(ratio(after, before)),
         slope=0.5 * log(ratio(middle, before)),
-        weights=0.5 * log(ratio(gates, middle)),
+        weights=0.5 * log(ratio(rest, middle)),
         paths=paths,
     )
+
+
+def _shares(
+    arriving: Tensor, parts: dict[str, Tensor], pool: Callable[[Tensor], Array]
+) -> dict[str, Array]:
+    largest = torch.linalg.vector_norm(arriving, torch.inf, (1, 2), keepdim=True)
+    whole = arriving / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
+    along = {name: pool(torch.linalg.vecdot(part, whole)) for name, part in parts.items()}
+    total = pool(torch.linalg.vecdot(arriving, whole))
+    return {name: ratio(share, total) for name, share in along.items()}
 
 
 def _parts(record: Record) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
     """What arrives one step earlier, what was there, δ, and the paths; (T-1, B, ·) from step 1."""
     r, run, linear = record.recurrence, record.run, record.run.linear
     delta = run.pulled.hidden[1:]
-    blocks = zip(r.gates, delta.chunk(len(r.gates), -1), r.w_hh.chunk(len(r.gates)), strict=True)
-    parts = {gate: d @ w for gate, d, w in blocks}
+    rows = delta.flatten(0, 1).chunk(len(r.gates), -1)
+    blocks = zip(r.gates, rows, r.w_hh.chunk(len(r.gates)), strict=True)
+    parts = {gate: (d @ w).unflatten(0, delta.shape[:2]) for gate, d, w in blocks}
     if r.kind != "lstm":
         source = run.pulled.total[1:]
         if linear.carry is None:
@@ -90,13 +96,17 @@ def _parts(record: Record) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
             for gate, part in parts.items()
         }
     parts = {"carry": carry, **parts}
-    return torch.stack(list(parts.values())).sum(0), source, delta, parts
+    return functools.reduce(torch.add, parts.values()), source, delta, parts
 
 
 def _pooled(record: Record) -> Callable[[Tensor], Array]:
     """Sums over sequences by time, from (T-1, B) values that start at the second step run."""
+    in_order = record.full and not record.reverse
 
     def pool(values: Tensor) -> Array:
+        sums = numpy(values.sum(1, dtype=torch.float64))
+        if in_order and not np.isnan(sums).any():
+            return np.concatenate([[np.nan], sums])
         first = values.new_full((1, values.shape[1]), torch.nan)
         timed = by_time(record, torch.cat([first, values]))
         empty = np.isnan(timed).all(-1)

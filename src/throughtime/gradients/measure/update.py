@@ -9,9 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_lag, by_time, mean, numpy
+from throughtime.gradients.measure.series import (
+    Array,
+    by_lag,
+    by_time,
+    mean,
+    numpy,
+    squared_norms,
+)
 from throughtime.gradients.record.record import Record
-from throughtime.gradients.record.recurrence import run_order
 
 
 def update_ratio(before: Tensor, after: Tensor) -> float:
@@ -33,14 +39,17 @@ def signal_to_noise(record: Record) -> Array:
     Source:
         The gradient signal-to-noise ratio of J. Liu et al. (ICLR 2020), a step at a time.
     """
-    total = run_order(record.run.total.double(), record.lengths, record.reverse)
-    alive = record.alive.unsqueeze(-1)
-    count = alive.sum(1).clamp_min(1)
-    centre = torch.where(alive, total, 0.0).sum(1) / count
-    spread = torch.where(alive, total - centre.unsqueeze(1), 0.0).square().sum((1, 2))
-    signal = centre.square().sum(-1)
-    snr = numpy(signal / (spread / count.squeeze(-1)))
-    return np.where(numpy(count.squeeze(-1)) > 1, snr, np.nan)
+    total, count = record.in_time(record.run.total), record.alive.sum(1).clamp_min(1)
+    largest = torch.linalg.vector_norm(total, torch.inf, (1, 2), keepdim=True)
+    total = total / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
+    centre = total.sum(1) / count.unsqueeze(-1)
+    apart = total - centre.unsqueeze(1)
+    if not record.full:
+        alive = record.in_time(torch.ones_like(total[..., :1]))
+        apart = apart * alive
+    spread = torch.linalg.vector_norm(apart, dim=(1, 2), dtype=torch.float64).square()
+    snr = numpy(squared_norms(centre) / (spread / count))
+    return np.where(numpy(count) > 1, snr, np.nan)
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,10 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     """
     delta = record.run.delta
     tiny = torch.finfo(dtype or delta.dtype).tiny
-    lost = by_time(record, (delta.abs() < tiny).to(delta.dtype).mean(-1))
+    small = delta.abs() < tiny
+    if not small.any():
+        return Underflow(0.0, 0.0, np.where(record.alive.cpu().numpy().any(1), 0.0, np.nan))
+    lost = by_time(record, small.to(delta.dtype).mean(-1))
     zero = by_time(record, (delta == 0).to(delta.dtype).mean(-1))
     return Underflow(
         zero=float(np.nanmean(zero)),

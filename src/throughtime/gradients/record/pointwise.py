@@ -20,12 +20,19 @@ class Pointwise:
         value: φ, tensor to tensor.
         slope: φ', tensor to tensor, without a graph.
         steepest: sup|φ'|; what "on" and "saturated" are measured against.
+        slope_of: φ' from φ, where that is all it takes.
     """
 
     name: str
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
     steepest: float
+    slope_of: Callable[[Tensor], Tensor] | None = None
+
+    def both(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """φ(a) and φ'(a)."""
+        y = self.value(a)
+        return y, self.slope(a) if self.slope_of is None else self.slope_of(y)
 
 
 def pointwise(phi: object) -> Pointwise:
@@ -50,9 +57,17 @@ def pointwise(phi: object) -> Pointwise:
         from throughtime.errors import TraceError
 
         raise TraceError("gradients.not_an_activation", given=repr(phi))
+    if (known := _TORCH.get(_name(phi))) is not None and _is_of_catalogue(phi):
+        return known
     if getattr(phi, "theta", None):
         return _of_callable(phi)  # pyright: ignore[reportArgumentType]
     return _of_fixed(phi)  # pyright: ignore[reportArgumentType]
+
+
+def _is_of_catalogue(phi: object) -> bool:
+    from throughtime.activations import activation
+
+    return phi is activation(_name(phi))
 
 
 @lru_cache(maxsize=256)
@@ -100,10 +115,21 @@ def _steepest(slope: Callable[[Tensor], Tensor], theta: dict) -> float:
     return slopes[slopes.isfinite()].max().item()
 
 
+_ONE = torch.ones(())
 _TORCH = {
-    "tanh": Pointwise("tanh", torch.tanh, lambda a: 1 - torch.tanh(a) ** 2, 1.0),
+    "tanh": Pointwise(
+        "tanh",
+        torch.tanh,
+        lambda a: 1 - torch.tanh(a) ** 2,
+        1.0,
+        lambda y: torch.addcmul(_ONE.to(y), y, y, value=-1),
+    ),
     "relu": Pointwise("relu", torch.relu, lambda a: (a > 0).to(a.dtype), 1.0),
     "sigmoid": Pointwise(
-        "sigmoid", torch.sigmoid, lambda a: torch.sigmoid(a) * torch.sigmoid(-a), 0.25
+        "sigmoid",
+        torch.sigmoid,
+        lambda a: torch.sigmoid(a) * torch.sigmoid(-a),
+        0.25,
+        lambda y: torch.addcmul(y, y, y, value=-1),
     ),
 }

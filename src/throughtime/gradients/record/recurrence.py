@@ -391,8 +391,9 @@ def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None =
     assert cell is not None and r.phi_output is not None
     a = blocks[:, :, :4].flatten(2)
     places = dict(zip(r.gates, a.chunk(4, -1), strict=True))
-    values = {gate: r.activation_of(gate).value(block) for gate, block in places.items()}
-    slope = torch.cat([r.activation_of(gate).slope(block) for gate, block in places.items()], -1)
+    both = {gate: r.activation_of(gate).both(block) for gate, block in places.items()}
+    values = {gate: value for gate, (value, _) in both.items()}
+    slope = torch.cat([slope for _, slope in both.values()], -1)
     if blocks.shape[2] > 4:
         c = blocks[:, :, 4]
         before = cell if cell.dim() == 3 else torch.cat([cell.unsqueeze(0), c[:-1]])
@@ -401,6 +402,7 @@ def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None =
         before = cell if cell.dim() == 3 else _cells_before(cell, written, keep)
         c = torch.addcmul(written, keep, before)
         blocks = torch.cat([blocks, c.unsqueeze(2)], 2)
+    cell_value, cell_slope = r.phi_output.both(c)
     return Orbit(
         r,
         previous,
@@ -410,19 +412,21 @@ def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None =
         values,
         cell=c,
         previous_cell=before,
-        cell_slope=r.phi_output.slope(c),
-        cell_value=r.phi_output.value(c),
+        cell_slope=cell_slope,
+        cell_value=cell_value,
     )
 
 
 def _orbit_gru(r: Recurrence, previous: Tensor, blocks: Tensor) -> Orbit:
     assert r.phi_gate is not None
     gates = blocks[:, :, :2].flatten(2)
-    reset, update = r.phi_gate.value(gates).chunk(2, -1)
+    opened, slopes = r.phi_gate.both(gates)
+    reset, update = opened.chunk(2, -1)
     m = blocks[:, :, 3]
     a_n = torch.addcmul(blocks[:, :, 2], reset, m)
-    slope = torch.cat([r.phi_gate.slope(gates), r.phi.slope(a_n)], -1)
-    values = {"r": reset, "z": update, "n": r.phi.value(a_n)}
+    n, slope_n = r.phi.both(a_n)
+    slope = torch.cat([slopes, slope_n], -1)
+    values = {"r": reset, "z": update, "n": n}
     a = torch.cat([gates, a_n], -1)
     return Orbit(r, previous, blocks, a, slope, values, candidate=m)
 
