@@ -12,6 +12,7 @@ from rich.console import Console
 
 from throughtime import __version__
 from throughtime.errors import ThroughtimeError
+from throughtime.files import whole
 from throughtime.language import say, use_language
 
 if TYPE_CHECKING:
@@ -206,9 +207,8 @@ def predict(
     if out.suffix not in writers:
         raise ThroughtimeError("cli.unknown_table", file=out.name, known=", ".join(writers))
     table = SavedModel.load(model).predict(source)
-    beside = out.with_name(f".{out.name}.partial")
-    getattr(table, writers[out.suffix])(beside)
-    beside.replace(out)
+    with whole(out) as beside:
+        getattr(table, writers[out.suffix])(beside)
     Console(highlight=False).print(
         say("cli.predicted", rows=len(table), file=out), markup=False, soft_wrap=True
     )

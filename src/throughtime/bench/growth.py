@@ -15,6 +15,7 @@ from throughtime.bench.figures import Figure
 from throughtime.bench.layers import Checked, Job, Settings
 from throughtime.bench.shapes import Shape
 from throughtime.bench.tables import NAMES
+from throughtime.files import whole
 from throughtime.language import say
 
 MIDDLE = Shape(32, 128, 128)
@@ -54,9 +55,8 @@ def draw(figures: list[Figure], file: Path) -> None:
         alt.hconcat(*(_panel(figures, cell, size) for size in SWEEPS))
         for cell in dict.fromkeys(f.cell for f in figures)
     ]
-    beside = file.with_name(f".{file.stem}.partial{file.suffix}")
-    alt.vconcat(*rows).save(beside)
-    beside.replace(file)
+    with whole(file) as beside:
+        alt.vconcat(*rows).save(str(beside))
 
 
 def _panel(figures: list[Figure], cell: str, size: str) -> Any:

@@ -19,6 +19,7 @@ from throughtime.bench.figures import Figure, Goal
 from throughtime.bench.layers import Settings
 from throughtime.bench.tables import tables, verdicts
 from throughtime.errors import BenchError
+from throughtime.files import whole
 from throughtime.language import say
 
 # FlashRNN's own figures for LSTM, B=16, T=1024, H=768 in one head, bfloat16, H100 (arXiv
@@ -92,9 +93,8 @@ def write_json(file: Path, settings: Settings, figures: list[Figure]) -> None:
     """All figures with the conditions, written beside and moved into place."""
     rows = [{k: _finite(v) for k, v in (asdict(f) | {"ratio": f.ratio}).items()} for f in figures]
     content = {"conditions": _machine(settings), "figures": rows}
-    beside = file.with_name(f".{file.name}.partial")
-    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    beside.replace(file)
+    with whole(file) as beside:
+        beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

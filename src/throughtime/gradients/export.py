@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from throughtime.errors import TraceError
+from throughtime.files import whole
 
 FORMAT = 1
 _SERIES = {
@@ -74,14 +74,6 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     path = Path(path)
     if not path.parent.is_dir():
         raise TraceError("traces.no_folder", path=str(path), folder=str(path.parent))
-    data = content.encode() if isinstance(content, str) else content
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    with whole(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -113,8 +114,10 @@ class Recurrent(nn.Module):
         return init.GateBias((b_ih[self._keep], b_hh[self._keep]), let_in)
 
     def _weights_of(self, suffix: str) -> tuple[Any, ...]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(getattr(self, _with(name, suffix), None) for name in names)
+        own = self._parameters
+        return tuple(
+            own[name] if name in own else getattr(self, name, None) for name in _names(suffix)
+        )
 
     def _phi(self, place: str, suffix: str) -> Activation | BoundActivation:
         """The activation of one place with what it has learnt, held within its bounds."""
@@ -265,6 +268,11 @@ class LongShortTerm(Gated):
 
     def _options(self, suffix: str) -> dict[str, object]:
         return {"w_hr": getattr(self, _with("weight_hr", suffix), None)}
+
+
+@cache
+def _names(suffix: str) -> tuple[str, ...]:
+    return tuple(_with(n, suffix) for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 
 def _with(name: str, suffix: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from rich.text import Text
 from throughtime.activations import activation, names
 from throughtime.activations.emit import text as formula_text
 from throughtime.errors import ActivationError
+from throughtime.files import whole
 from throughtime.language import current_language, say
 
 if TYPE_CHECKING:
@@ -111,15 +111,8 @@ def plot(phi: Activation, path: str | os.PathLike[str], language: str | None = N
         ".html": {"inline": True, "embed_options": {"actions": False}},
         ".png": {"ppi": 144},
     }.get(kind, {})
-    handle, beside = tempfile.mkstemp(suffix=kind, dir=path.parent)
-    os.close(handle)
-    try:
-        drawing.save(beside, **options)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with whole(path) as beside:
+        drawing.save(str(beside), **options)
     return path
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +13,7 @@ from markupsafe import Markup
 
 from throughtime import __version__
 from throughtime.errors import ThroughtimeError
+from throughtime.files import whole
 from throughtime.language import LANGUAGES, say
 from throughtime.report import charts, findings, numbers, rows, tables, terminal
 from throughtime.report.embed import digest, embeddable, environment, text_of
@@ -101,18 +100,11 @@ def write(result: StudyResult, path: str | Path, *, language: str | None = None)
     """
     path = Path(path)
     kind = path.suffix.lower()
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=kind)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            if kind not in _PICTURES:
-                stream.write(render(result, language=language))
+    with whole(path) as beside:
         if kind in _PICTURES:
-            charts.scores(result, language).save(beside, **_PICTURES[kind])
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+            charts.scores(result, language).save(str(beside), **_PICTURES[kind])
+        else:
+            beside.write_text(render(result, language=language), encoding="utf-8")
     return path
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from throughtime.activations import Activation
 from throughtime.errors import LedgerError, PlanError
+from throughtime.files import whole
 from throughtime.study import run as runner
 from throughtime.study.arms import written
 from throughtime.study.budget import Cost, measure, seconds_of, sized
@@ -395,6 +396,5 @@ def _hand_over(result: StudyResult, plan: Plan, task: Task, folder: Path) -> Non
         saved.save(folder / "model")
     write(result, folder / "report.html")
     text = json.dumps(choice_json(result), indent=2, ensure_ascii=False, allow_nan=False)
-    beside = folder / "choice.json.partial"
-    beside.write_text(text + "\n", "utf-8")
-    beside.replace(folder / "choice.json")
+    with whole(folder / "choice.json") as beside:
+        beside.write_text(text + "\n", "utf-8")

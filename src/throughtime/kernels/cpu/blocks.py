@@ -10,8 +10,13 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from throughtime.activations.emit.lanes import Address, Code, Int, Word
+from throughtime.activations.emit.lanes import I64, Address, Code, Int, Lanes, Variable, Word
 from throughtime.kernels.cpu.machine import Assembly, host
+
+Sums = list[list[Variable[Lanes]]]
+
+# products from which on a sum is added in two halves
+LONG = 64
 
 
 def panel_vectors() -> int:
@@ -50,26 +55,65 @@ def _in_blocks(code: Code, rows: Int, size: int, block: Callable[[Int, int], Non
 
 
 def _write_panel(assembly: Assembly, vectors: int) -> None:
-    """product_v(a, lda, b, depth, init, ldi, c, ldc, rows): c = init + a b, b one packed panel."""
+    """product_v(a, lda, b, depth, init, ldi, c, ldc, rows): c = init + a b, b one packed panel.
+
+    A long sum is that of its two halves: a single row adds both at once, since by itself it would
+    wait for each addition, and in blocks of any size the bits are the same.
+    """
     W = assembly.width
     with assembly.function(f"product_{vectors}", "aiaiaiaii") as (code, *arguments):
         a, lda, b, depth, init, ldi, c, ldc, rows = arguments
+        long = depth.is_(">=", LONG)
+        none = ir.Constant(I64, 0)
+        second = Int(code, code.builder.select(long, (depth // 2).value, none))
+        first = depth - second
+
+        def started(starts: list[Address]) -> Sums:
+            return [[code.variable((s + n * W).lanes()) for n in range(vectors)] for s in starts]
+
+        def add(sums: Sums, lefts: list[Address], k: Int) -> None:
+            at = b + k * (vectors * W)
+            right = [(at + n * W).lanes() for n in range(vectors)]
+            for of_row, row in zip(sums, lefts, strict=True):
+                left = (row + k).splat()
+                for n in range(vectors):
+                    of_row[n].set(left.fma(right[n], of_row[n].get()))
+
+        def clear(sums: Sums) -> None:
+            for total in (t for of_row in sums for t in of_row):
+                total.set(total.get().like(0.0))
+
+        def one(row: Int) -> None:
+            lefts, out = [a + row * lda], c + row * ldc
+            sums, rest = started([init + row * ldi]), started([init + row * ldi])
+            clear(rest)
+            with code.repeat(second) as k:
+                add(sums, lefts, k)
+                add(rest, lefts, first + k)
+            with code.repeat(first, start=second) as k:
+                add(sums, lefts, k)
+            for n in range(vectors):
+                (out + n * W).put(sums[0][n].get() + rest[0][n].get())
+
+        def several(row: Int, size: int) -> None:
+            lefts = [a + (row + m) * lda for m in range(size)]
+            outs = [c + (row + m) * ldc for m in range(size)]
+            sums = started([init + (row + m) * ldi for m in range(size)])
+            places = [(m, n) for m in range(size) for n in range(vectors)]
+            with code.repeat(first) as k:
+                add(sums, lefts, k)
+            for m, n in places:
+                (outs[m] + n * W).put(sums[m][n].get())
+            with code.when(long):
+                clear(sums)
+                with code.repeat(depth, start=first) as k:
+                    add(sums, lefts, k)
+                for m, n in places:
+                    at = outs[m] + n * W
+                    at.put(at.lanes() + sums[m][n].get())
 
         def block(row: Int, size: int) -> None:
-            starts = [init + (row + m) * ldi for m in range(size)]
-            sums = [[code.variable((s + n * W).lanes()) for n in range(vectors)] for s in starts]
-            lefts = [a + (row + m) * lda for m in range(size)]
-            with code.repeat(depth) as k:
-                at = b + k * (vectors * W)
-                right = [(at + n * W).lanes() for n in range(vectors)]
-                for m in range(size):
-                    left = (lefts[m] + k).splat()
-                    for n in range(vectors):
-                        sums[m][n].set(left.fma(right[n], sums[m][n].get()))
-            for m in range(size):
-                out = c + (row + m) * ldc
-                for n in range(vectors):
-                    (out + n * W).put(sums[m][n].get())
+            one(row) if size == 1 else several(row, size)
 
         _in_blocks(code, rows, block_rows(vectors), block)
 

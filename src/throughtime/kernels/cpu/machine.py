@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from throughtime.activations.emit.lanes import I64, REALS, Address, Code, Int, Real
+from throughtime.files import whole
 
 _lock = threading.Lock()
 
@@ -195,9 +195,7 @@ def _read(file: Path) -> bytes | None:
 def _save(file: Path, code: bytes) -> None:
     """Written beside and moved into place, so that another process sees all of it or nothing."""
     try:
-        handle, name = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "wb") as beside:
-            beside.write(hashlib.sha256(code).digest() + code)
-        os.replace(name, file)
+        with whole(file) as beside:
+            beside.write_bytes(hashlib.sha256(code).digest() + code)
     except OSError:
         return

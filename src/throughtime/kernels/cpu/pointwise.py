@@ -35,12 +35,12 @@ class Shape:
     from_h: tuple[int, ...]
     places: int
 
-    @property
+    @cached_property
     def sums(self) -> int:
         """Blocks that products fill."""
         return max(self.from_x + self.from_h) + 1
 
-    @property
+    @cached_property
     def has_cell(self) -> bool:
         """Whether there is a cell state besides the output."""
         return self.saved > self.sums

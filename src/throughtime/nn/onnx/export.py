@@ -15,6 +15,7 @@ from torch import nn
 from throughtime import __version__
 from throughtime.activations.emit.onnx import Graph, Value, joined, op
 from throughtime.errors import ModelError
+from throughtime.files import whole
 from throughtime.nn.onnx import runtime
 from throughtime.nn.onnx.clock import Clock
 from throughtime.nn.onnx.network import Network, Port, Ports, array, network, real_type
@@ -83,9 +84,8 @@ def to_onnx(
     onnx.checker.check_model(proto, full_check=True)
     if check or (check is None and runtime.is_installed()):
         runtime.compare(model, proto.SerializeToString(), ports)
-    beside = path.with_name(f"{path.name}.partial")
-    onnx.save(proto, beside)
-    os.replace(beside, path)
+    with whole(path) as beside:
+        onnx.save(proto, beside)
     return path
 
 
