@@ -82,6 +82,15 @@ def test_planted_faults_are_named_first(fault, seed):
     assert findings[0].cause == cause, findings
 
 
+def test_where_the_state_overflows_what_led_to_it_is_named_first():
+    torch.manual_seed(3)
+    model, x = elman("relu", 3), torch.randn(T, B, 2)
+    record = trace(model, x, last_state).records["l0"]
+    assert not record.state[-1].isfinite().all() and record.state[-2].isfinite().all()
+    first, second = advise({"l0": record})
+    assert (first.cause, second.cause) == ("explodes", "state_not_finite")
+
+
 HEALTHY = {
     "tanh, orthogonal": lambda: elman("tanh", 1),
     "ELU, orthogonal": lambda: elman("elu", 1, ours),
@@ -104,9 +113,10 @@ def test_sound_starts_have_no_finding(name, seed):
 
 def test_not_finite_is_told():
     torch.manual_seed(0)
-    first = found(elman("relu", 20))[0]
-    assert first.cause == "state_not_finite"
-    assert 20 < first.number < 60 and "smaller gain" in first.suggestion()
+    first, second = found(elman("relu", 20))
+    assert (first.cause, second.cause) == ("explodes", "state_not_finite")
+    assert 10 < float(first.fields["factor"]) < 20
+    assert 20 < second.number < 60 and "smaller gain" in second.suggestion()
 
 
 def test_a_layer_that_nothing_reads():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from throughtime.errors import TraceError
 from throughtime.gradients.advise.finding import CAUSES, Finding
@@ -149,16 +150,29 @@ def _keep(record: Record) -> float:
 
 
 def _explodes(case: Case) -> Finding | None:
-    largest = _largest(case.flow)
-    usual = max(map(_largest, case.reference_flows))
+    flow = case.flow
+    if not np.isfinite(flow.rho[1:2]).all():
+        flow = transport(_until_overflow(case.record.first(SAMPLE)), resamples=0)
+    largest, usual = _largest(flow), max(map(_largest, case.reference_flows))
     if not largest > max(100, 10 * usual):
         return None
-    rho = case.flow.rho[np.isfinite(case.flow.rho)]
+    rho = flow.rho[np.isfinite(flow.rho)]
     per_step = largest ** (1 / max(1, int(np.argmax(rho))))
     return _finding(
         case, "explodes", largest, usual, largest=f"{largest:.2g}", factor=f"{per_step:.3g}",
         usual=f"{usual:.2g}",
     )  # fmt: skip
+
+
+def _until_overflow(record: Record) -> Record:
+    """Each sequence up to the last step whose state is finite: what led to the overflow."""
+    run, steps = record.run, torch.arange(len(record.alive), device=record.lengths.device)
+    over = (~run.states.isfinite()).any(-1)
+    first = torch.where(over.any(0), over.int().argmax(0), record.lengths)
+    lengths = torch.minimum(first, record.lengths)
+    states = torch.where((steps[:, None] < lengths).unsqueeze(-1), run.states, 0.0)
+    new = replace(run, lengths=lengths, states=states, told={}, inside=None, back=None)
+    return replace(record, lengths=lengths, run=new)
 
 
 def _largest(flow: Transport) -> float:
