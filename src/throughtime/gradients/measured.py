@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +32,15 @@ from throughtime.gradients.measure import (
     usage,
 )
 from throughtime.gradients.measure.census import CLASSES, place_of
-from throughtime.gradients.measure.series import by_time, mean, numpy, squared_norms, steps_of
+from throughtime.gradients.measure.series import (
+    above,
+    by_time,
+    mean,
+    numpy,
+    squared_norms,
+    steps_of,
+)
+from throughtime.gradients.measure.usage import thinned
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.summary import thin
@@ -44,7 +51,8 @@ _CHEAP_STATE = 256
 _ROWS, _COLUMNS = 64, 240
 _EXPONENTS, _SEQUENCES = 64, 8
 _STARTS, _START_SEQUENCES = 4, 2
-_LAW = {"count": 3, "sequences": 1, "spectra": 1}
+_SMALL_STATE = 128
+_POINTS = 16_384
 _HISTORY = 16_384
 
 
@@ -63,7 +71,9 @@ def measured(
             for at most 64 exponents over the first 8 sequences, and again for 4 networks of the
             same shape at a sound start over 2 of them) and, beyond 256 state variables, the
             singular values of single steps too. What is left out is null, and named in
-            ``left_out``.
+            ``left_out``. ``one_step`` looks at 4 steps of 2 sequences then, and otherwise at 2 of
+            one, with the eigenvalues of one; beyond 128 state variables at one step, where the
+            spectral radius comes from powers of J_t and ``non_normality`` is null.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
         sequences: how many sequences of the batch, from the first, are looked at for all but
@@ -89,12 +99,10 @@ def _of(
     r, (T, B), some = record.recurrence, record.alive.shape, record.first(sequences)
     single = costly or r.state_size <= _CHEAP_STATE
     done = {"lag_map": costly, "lyapunov": costly, "one_step": single}
-    some.run.linear, some.alive  # noqa: B018 (both threads read them)
-    with ThreadPoolExecutor(1) as aside:  # an eigendecomposition keeps one core busy for long
-        law = aside.submit(one_step, some, **_LAW) if single else None
-        units = census(record)
-        used = {place: usage(some, place) for place in _places(record)}
-        found = {
+    units, gain = census(record), split(some)
+    used = {place: usage(some, place, points=_POINTS) for place in _places(record)}
+    return plain(
+        {
             "kind": r.kind,
             "activation": r.phi.name,
             "units": r.hidden_size,
@@ -108,7 +116,7 @@ def _of(
             "lengths": np.quantile(numpy(record.lengths), [0, 0.5, 1]),
             "left_out": [name for name in COSTLY if not done[name]],
             "signal": signal(record),
-            "split": split(some),
+            "split": gain,
             "budget": budget(some),
             "lag_map": lag_map(some) if costly else None,
             "transport": _transport(transport(some)),
@@ -122,9 +130,23 @@ def _of(
             "gates": None if r.kind == "elman" else gates(some),
             "signal_to_noise": signal_to_noise(some),
             "underflow": underflow(some),
+            "one_step": _law(some, costly) if single else None,
             "counterfactual": _others(some, compare),
         }
-        return plain(found | {"one_step": None if law is None else _one_step(law.result())})
+    )
+
+
+def _law(some: Record, costly: bool) -> dict[str, Any]:
+    r = some.recurrence
+    if costly:
+        return _one_step(one_step(some))
+    small = r.state_size <= _SMALL_STATE
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # matrices so small are done before other threads are awake
+    try:
+        return _one_step(one_step(some, 1 + small, 1, spectra=int(small)))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:
@@ -179,7 +201,7 @@ def _barcode(
     order = sorted(range(len(label)), key=lambda unit: (CLASSES.index(label[unit]), unit))
     rows = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
     units = [order[row] for row in rows]
-    on = record.in_time((slope.abs() > epsilon * steepest).to(slope.dtype)).sum(1)
+    on = record.in_time(above(slope, epsilon * steepest)).sum(1)
     still = numpy(record.alive.sum(1))[:, None]
     shares = np.where(still, numpy(on) / np.maximum(still, 1), np.nan)
     some, T = shares[:, units].T, len(shares)
@@ -189,7 +211,7 @@ def _barcode(
         "units": units,
         "classes": [label[u] for u in units],
         "place": used.place,
-        "density": _densities(steps_of(record, a)[:, units], used).round(4),
+        "density": _densities(steps_of(record, a)[:: thinned(a, _POINTS), units], used).round(4),
         "on": some.round(3),
         "share": shares.mean(-1),
     }
@@ -274,7 +296,7 @@ def _others(record: Record, compare: Sequence[object] | None) -> dict[str, Any]:
     found = {}
     for phi in others:
         other = counterfactual(record, phi)
-        reach = transport(other, probes=4, resamples=0)
+        reach = transport(other, probes=2, resamples=0, cells=False)
         found[other.recurrence.phi.name] = {
             "total": signal(other).total,
             "rho": reach.rho,

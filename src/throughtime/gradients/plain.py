@@ -25,8 +25,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray):
-        whole = value.dtype.kind != "f" or bool(np.isfinite(value).all())
-        return value.tolist() if whole else plain(value.tolist())
+        odd = ~np.isfinite(value) if value.dtype.kind == "f" else np.zeros(value.shape, bool)
+        if not odd.any():
+            return value.tolist()
+        held = value.astype(object)
+        held[odd] = [plain(v) for v in value[odd].tolist()]
+        return held.tolist()
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from throughtime.errors import TraceError
-from throughtime.gradients.measure.series import Array, numpy
+from throughtime.gradients.measure.series import Array, above, numpy
 from throughtime.gradients.record.record import Record
 
 CLASSES = (
@@ -121,6 +121,9 @@ def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float, Tensor]
         known = ", ".join((*r.gates, *(("c",) if r.kind == "lstm" else ())))
         raise TraceError("gradients.no_such_place", place=place, layer=record.key, known=known)
     block = record.gate_block
+    if "orbit" not in vars(run):  # one place alone does not need all of it
+        a, phi = run.preactivation(place).contiguous(), r.activation_of(place)
+        return a, phi.both(a)[1], phi.steepest, block(run.delta, place)
     return (
         block(run.orbit.preactivation, place),
         block(run.orbit.slope, place),
@@ -131,7 +134,7 @@ def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float, Tensor]
 
 def _counted(record: Record, place: str, epsilon: float) -> _Count:
     a, slope, steepest, delta = place_of(record, place)
-    on = (slope.abs() > epsilon * steepest).to(slope.dtype)
+    on = above(slope, epsilon * steepest)
     if not record.full:
         on = torch.where(record.alive.unsqueeze(-1), on, 0.0)
         delta = torch.where(record.alive.unsqueeze(-1), delta, 0.0)
@@ -152,7 +155,7 @@ def _counted(record: Record, place: str, epsilon: float) -> _Count:
         latched=numpy(latched.sum(0)),
         low=low,
         high=high,
-        gradient=numpy(torch.linalg.vector_norm(delta, 1, (0, 1), dtype=torch.float64)),
+        gradient=numpy(delta.abs().sum((0, 1))),
         steps=steps,
         sequences=int(ran.sum()),
     )

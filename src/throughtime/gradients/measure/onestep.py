@@ -52,7 +52,8 @@ def one_step(
         count: steps.
         sequences: of each step.
         spectra: of how many J_t eigenvalues are taken, evenly spread from the middle one; all by
-            default.
+            default. With 0 the spectral radius is that of the growth of powers, within about
+            0.1 %, and the non-normality is NaN.
 
     Source:
         M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; P. Henrici (1962);
@@ -60,7 +61,8 @@ def one_step(
     """
     r, linear = record.recurrence, record.run.linear
     longest = int(record.lengths.max())
-    steps = sorted({int(t) for t in np.linspace(0, longest - 1, count).round()})
+    spread = np.linspace(0, longest - 1, count) if count > 1 else [longest // 2]
+    steps = sorted({int(t) for t in np.round(spread)})
     jacobians, gain = [], []
     for t in steps:
         alive = record.alive[t].nonzero().squeeze(-1)[:sequences]
@@ -72,13 +74,17 @@ def one_step(
     j = j[j.isfinite().all((1, 2))]
     some = j if spectra is None else j[_spread(len(j), spectra)]
     eigenvalues = torch.linalg.eigvals(some)
+    if len(some):
+        radius = float(eigenvalues.abs().amax(-1).mean())
+    else:
+        radius = float(np.mean([_radius(one) for one in j])) if len(j) else float("nan")
     weight = r.w_hh if r.kind == "elman" else None
     return OneStep(
         chi=_chi(record) if r.kind == "elman" and r.leak == 1 else None,
         steps=tuple(steps),
         gain=np.array(gain),
         singular_values=numpy(torch.linalg.svdvals(j)),
-        spectral_radius=float(eigenvalues.abs().amax(-1).mean()) if len(j) else float("nan"),
+        spectral_radius=radius,
         non_normality=_henrici(some.double(), eigenvalues.to(torch.complex128)),
         weight_radius=None if weight is None else _radius(weight),
         weight_peak=None if weight is None else _peak(weight),

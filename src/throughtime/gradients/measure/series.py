@@ -22,6 +22,11 @@ def steps_of(record: Record, sequence: Tensor) -> Tensor:
     return sequence.flatten(0, 1) if record.full else sequence[record.alive]
 
 
+def above(tensor: Tensor, bound: float) -> Tensor:
+    """1 where the size of an entry is above a bound, else 0, as numbers: faster than a mask."""
+    return tensor.abs().sub_(bound).sign_().clamp_min_(0).nan_to_num_(0.0)
+
+
 def squared_norms(tensor: Tensor) -> Tensor:
     """‖·‖² over the last axis, summed in float64."""
     return torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64).square()

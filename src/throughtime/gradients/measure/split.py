@@ -66,7 +66,7 @@ def split(record: Record) -> Split:
 def _shares(
     arriving: Tensor, parts: dict[str, Tensor], pool: Callable[[Tensor], Array]
 ) -> dict[str, Array]:
-    largest = torch.linalg.vector_norm(arriving, torch.inf, (1, 2), keepdim=True)
+    largest = arriving.abs().amax((1, 2), keepdim=True)
     whole = arriving / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
     along = {name: pool(torch.linalg.vecdot(part, whole)) for name, part in parts.items()}
     total = pool(torch.linalg.vecdot(arriving, whole))

@@ -56,10 +56,11 @@ class Transport:
 def transport(
     record: Record,
     *,
-    probes: int | None = 4,
+    probes: int | None = 2,
     epsilon: float = 1e-3,
     resamples: int = 200,
     seed: int = 0,
+    cells: bool = True,
 ) -> Transport:
     """How much of a perturbation of h_{t-k} is left in h_t, from random cotangents sent back.
 
@@ -73,12 +74,13 @@ def transport(
         epsilon: threshold of the horizon.
         resamples: bootstrap resamples of the sequences.
         seed: of the probes and the bootstrap; the global generators are left alone.
+        cells: give ``rho_cell`` too, where there are cell states.
 
     Source:
         S. Hochreiter (1991) and Y. Bengio et al. (1994) for the product of Jacobians; the random
         estimate is Hutchinson's (1990).
     """
-    state, cell = _arrived(record, probes, seed)
+    state, cell = _arrived(record, probes, seed, cells)
     rho = by_lag(record, state)
     curves = _resampled(rho, resamples, seed)
     decay, reach = _decay_times(curves), _horizons(curves, epsilon)
@@ -100,12 +102,14 @@ def transport(
 
 
 @torch.no_grad()
-def _arrived(record: Record, probes: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
+def _arrived(
+    record: Record, probes: int | None, seed: int, cells: bool
+) -> tuple[Tensor, Tensor | None]:
     """Rms over probes of what arrives at h_t and c_t, over √H, (T+1, B), h_0 first.
 
     NaN where it came through a state that overflowed: a slope means nothing there.
     """
-    state, cell = _sent_back(record, probes, seed)
+    state, cell = _sent_back(record, probes, seed, cells)
     states = record.run.states
     if not bool(states.sum().isfinite()):
         over = (~states.isfinite()).any(-1)
@@ -115,7 +119,9 @@ def _arrived(record: Record, probes: int | None, seed: int) -> tuple[Tensor, Ten
     return state, cell
 
 
-def _sent_back(record: Record, probes: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
+def _sent_back(
+    record: Record, probes: int | None, seed: int, cells: bool
+) -> tuple[Tensor, Tensor | None]:
     B, P, like = len(record.lengths), record.recurrence.output_size, record.run.states
     if probes is None:
         v = torch.eye(P, dtype=like.dtype, device=like.device).unsqueeze(1).expand(P, B, P)
@@ -129,11 +135,11 @@ def _sent_back(record: Record, probes: int | None, seed: int) -> tuple[Tensor, T
         return _step_by_step(record, v, scale)
 
     def size(start: Tensor, rest: Tensor) -> Tensor:
-        by_probe = norms(torch.cat([start.unsqueeze(0), rest])).unflatten(1, (-1, B))
+        by_probe = torch.cat([norms(start).unsqueeze(0), norms(rest)]).unflatten(1, (-1, B))
         return norms(by_probe.transpose(1, 2)) / scale
 
     at_state = size(told["dh0"], told["total"])
-    if not lstm:
+    if not (lstm and cells):
         return at_state, None
     to_cell = run.linear.to_cell
     assert to_cell is not None
@@ -209,5 +215,5 @@ def _estimate(draws: Array) -> Estimate:
     first, rest = draws[0], draws[1:]
     if not len(rest):
         return Estimate(float(first), float("nan"), float("nan"))
-    low, high = np.quantile(rest, [0.025, 0.975], method="inverted_cdf")
+    low, high = np.sort(rest)[[max(0, math.ceil(q * len(rest)) - 1) for q in (0.025, 0.975)]]
     return Estimate(float(first), float(low), float(high))

@@ -40,7 +40,7 @@ def signal_to_noise(record: Record) -> Array:
         The gradient signal-to-noise ratio of J. Liu et al. (ICLR 2020), a step at a time.
     """
     total, count = record.in_time(record.run.total), record.alive.sum(1).clamp_min(1)
-    largest = torch.linalg.vector_norm(total, torch.inf, (1, 2), keepdim=True)
+    largest = total.abs().amax((1, 2), keepdim=True)
     total = total / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
     centre = total.sum(1) / count.unsqueeze(-1)
     apart = total - centre.unsqueeze(1)
@@ -79,10 +79,10 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     """
     delta = record.run.delta
     tiny = torch.finfo(dtype or delta.dtype).tiny
-    small = delta.abs() < tiny
-    if not small.any():
+    size = delta.abs()
+    if delta.numel() and bool(size.amin() >= tiny):
         return Underflow(0.0, 0.0, np.where(record.alive.cpu().numpy().any(1), 0.0, np.nan))
-    lost = by_time(record, small.to(delta.dtype).mean(-1))
+    lost = by_time(record, (size < tiny).to(delta.dtype).mean(-1))
     zero = by_time(record, (delta == 0).to(delta.dtype).mean(-1))
     return Underflow(
         zero=float(np.nanmean(zero)),

@@ -45,7 +45,13 @@ class Usage:
     rms_slope: float
 
 
-def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: float = 1e-3) -> Usage:
+def usage(
+    record: Record,
+    place: str | None = None,
+    bins: int = 60,
+    epsilon: float = 1e-3,
+    points: int | None = None,
+) -> Usage:
     """The density of pre-activations over φ and φ', the share per zone and how linear it acts.
 
     Args:
@@ -53,6 +59,8 @@ def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: flo
         place: ``h``, a gate's name, or ``c``; by default the state's or candidate's activation.
         bins: of the density.
         epsilon: what counts as a slope of nothing, relative to the steepest.
+        points: how many numbers are looked at, about: all units at steps evenly spread; all steps
+            by default.
 
     Source:
         X. Glorot and Y. Bengio (AISTATS 2010) watch the same histograms; linearity is the squared
@@ -63,8 +71,9 @@ def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: flo
     a, slope, steepest, _ = place_of(record, place)
     phi = r.phi_output if place == "c" else r.activation_of(place)
     assert phi is not None
-    points, slopes = steps_of(record, a), steps_of(record, slope)
-    edges = _edges(points, bins)
+    every = thinned(a, points)
+    seen, slopes = steps_of(record, a)[::every], steps_of(record, slope)[::every]
+    edges = _edges(seen, bins)
     centres = a.new_tensor((edges[1:] + edges[:-1]) / 2)
     units = a.shape[-1]
     grid = centres.unsqueeze(-1).expand(-1, units)
@@ -72,14 +81,19 @@ def usage(record: Record, place: str | None = None, bins: int = 60, epsilon: flo
         place,
         phi.name,
         edges=edges,
-        density=_density(points, edges),
+        density=_density(seen, edges),
         value=numpy(phi.value(grid)).mean(-1),
         slope=numpy(phi.slope(grid)).mean(-1),
-        zones=_zones(points, slopes.abs() / steepest, epsilon),
-        linearity=numpy(_linearity(points, phi.value(points))),
+        zones=_zones(seen, slopes.abs() / steepest, epsilon),
+        linearity=numpy(_linearity(seen, phi.value(seen))),
         rms_slope=float(torch.linalg.vector_norm(slopes, dtype=torch.float64))
         / max(slopes.numel(), 1) ** 0.5,
     )
+
+
+def thinned(whole: Tensor, points: int | None) -> int:
+    """Every how many-th step to look at for about so many numbers."""
+    return 1 if points is None else max(1, whole.numel() // points)
 
 
 def _edges(points: Tensor, bins: int) -> Array:

@@ -72,6 +72,14 @@ class Run:
         told = self.told.get("blocks")
         return self.orbit.blocks if told is None else told
 
+    def preactivation(self, gate: str) -> Tensor:
+        """a_t of one gate, (T, B, H), from ``blocks``."""
+        r, blocks = self.recurrence, self.blocks
+        a = blocks[:, :, r.gates.index(gate)]
+        if gate != "n" or r.phi_gate is None:
+            return a
+        return torch.addcmul(a, r.phi_gate.value(blocks[:, :, 0].contiguous()), blocks[:, :, 3])
+
     @cached_property
     def linear(self) -> Linearisation:
         """The derivative of every step."""
@@ -82,17 +90,19 @@ class Run:
         """g_t, δ_t and γ_t: as told, by a kernel, or step by step."""
         if self.back is not None:
             return self.back
-        told = self.told if "delta" in self.told else self._sent_back()
-        if told is None:
+        told = self._heard
+        if "delta" not in told:
             return self.linear.pull(self.injected, self.injected_cell)
         if "total" not in told:
             return self.linear.from_delta(told["delta"], self.injected, self.injected_cell)
         return self.linear.as_told(told["delta"], told["total"], told.get("carried"))
 
-    def _sent_back(self) -> Mapping[str, Tensor] | None:
-        if self.injected_cell is not None:
-            return None
-        return sent_back(self, self.injected)
+    @cached_property
+    def _heard(self) -> Mapping[str, Tensor]:
+        """``told``, of a pass back made now if need be."""
+        if "delta" in self.told or self.back is not None or self.injected_cell is not None:
+            return self.told
+        return sent_back(self, self.injected) or {}
 
     @property
     def previous(self) -> Tensor:
@@ -104,13 +114,13 @@ class Run:
     @property
     def total(self) -> Tensor:
         """g_t, (T, B, H)."""
-        told = self.told.get("total")
+        told = self._heard.get("total")
         return self.pulled.total if told is None else told
 
     @property
     def delta(self) -> Tensor:
         """δ_t, (T, B, G·H)."""
-        told = self.told.get("delta")
+        told = self._heard.get("delta")
         return self.pulled.delta if told is None else told
 
     @property
@@ -125,7 +135,9 @@ class Run:
         r, blocks = self.recurrence, self.told.get("blocks")
         if r.kind != "gru" or r.phi_gate is None:
             return None
-        return self.linear.reset if blocks is None else r.phi_gate.value(blocks[:, :, 0])
+        return (
+            self.linear.reset if blocks is None else r.phi_gate.value(blocks[:, :, 0].contiguous())
+        )
 
     def first(self, sequences: int) -> Run:
         """The run of the first sequences alone."""

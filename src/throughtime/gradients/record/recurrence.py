@@ -391,11 +391,11 @@ def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None =
     assert cell is not None and r.phi_output is not None
     a = blocks[:, :, :4].flatten(2)
     places = dict(zip(r.gates, a.chunk(4, -1), strict=True))
-    both = {gate: r.activation_of(gate).both(block) for gate, block in places.items()}
+    both = {gate: r.activation_of(gate).both(a.contiguous()) for gate, a in places.items()}
     values = {gate: value for gate, (value, _) in both.items()}
     slope = torch.cat([slope for _, slope in both.values()], -1)
     if blocks.shape[2] > 4:
-        c = blocks[:, :, 4]
+        c = blocks[:, :, 4].contiguous()
         before = cell if cell.dim() == 3 else torch.cat([cell.unsqueeze(0), c[:-1]])
     else:
         written, keep = values["i"] * values["g"], values["f"]
@@ -419,7 +419,7 @@ def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None =
 
 def _orbit_gru(r: Recurrence, previous: Tensor, blocks: Tensor) -> Orbit:
     assert r.phi_gate is not None
-    gates = blocks[:, :, :2].flatten(2)
+    gates = blocks[:, :, :2].flatten(2).contiguous()
     opened, slopes = r.phi_gate.both(gates)
     reset, update = opened.chunk(2, -1)
     m = blocks[:, :, 3]
