@@ -14,7 +14,8 @@ import throughtime.cells as cells
 import throughtime.nn as ours
 from throughtime.errors import TraceError
 from throughtime.gradients import measure, trace
-from throughtime.gradients.measure.transport import _resampled
+from throughtime.gradients.measure.transport import _resampled, _step_by_step
+from throughtime.gradients.record.fused import sent_back
 
 T, B, H = 12, 5, 6
 LENGTHS = [12, 7, 1, 9, 12]
@@ -52,6 +53,14 @@ def linear(weight, T=200, B=3):
     return traced(layer, x)["l0"]
 
 
+def traced_from_last(record):
+    """The same network with a loss of the last state alone."""
+    r = record.recurrence
+    layer = ours.RNN(1, len(r.w_hh), nonlinearity="identity", bias=False, dtype=torch.float64)
+    layer.weight_hh_l0.data.copy_(r.w_hh)
+    return traced(layer, record.run.x, loss=lambda y: y[-1].sum())["l0"]
+
+
 def orthogonal(n):
     return nn.init.orthogonal_(torch.empty(n, n, dtype=torch.float64))
 
@@ -82,6 +91,13 @@ def test_signal_counts_exact_zeros():
     found = measure.signal(record)
     np.testing.assert_allclose(found.total_zero, 3 / 5)
     assert found.injected_zero[:-1].tolist() == [1.0] * (T - 1)
+
+
+def test_signal_far_below_the_square_root_of_the_smallest_number():
+    """From 1e-162 on down the square of a norm is 0; the norm is not."""
+    record = linear(0.01 * orthogonal(8), T=100)
+    found = measure.signal(traced_from_last(record))
+    np.testing.assert_allclose(np.log10(found.total / found.total[-1])[::-1], -2.0 * np.arange(100))
 
 
 def test_quantiles_over_sequences():
@@ -205,6 +221,25 @@ def test_transport_is_the_norm_of_the_product_of_jacobians(module, lengths):
         np.testing.assert_allclose(exact.rho_cell, np.sqrt(np.nanmean(cell, axis=1)), rtol=1e-9)
     drawn = measure.transport(record, probes=400, resamples=20)
     np.testing.assert_allclose(drawn.rho, exact.rho, rtol=0.25)
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_probes_go_back_through_a_kernel_as_step_by_step(module, lengths):
+    """Side by side in one pass, or by the chain rule written down; the projection has no kernel."""
+    if lengths and not isinstance(module, nn.RNNBase):
+        lengths = None
+    record = traced(module, lengths=lengths)["l0"]
+    v = torch.randn(3, B, record.recurrence.output_size, dtype=torch.float64)
+    expected, cell = _step_by_step(record, v, 1.0)
+    told = sent_back(record.run, last=v)
+    assert (told is None) == (record.recurrence.w_hr is not None)
+    if told is not None:
+        whole = torch.cat([told["dh0"][None], told["total"]]).unflatten(1, (3, B))
+        torch.testing.assert_close(whole.norm(dim=(1, 3)), expected, rtol=1e-10, atol=1e-14)
+    if cell is not None and told is not None:
+        torch.testing.assert_close(
+            told["dc0"].unflatten(0, (3, B)).norm(dim=(0, 2)), cell[0], rtol=1e-10, atol=1e-14
+        )
 
 
 def test_decay_time_and_horizon_of_a_known_network():
@@ -358,6 +393,28 @@ def test_one_step_law(module):
         np.testing.assert_allclose(found.chi, whole.square().sum((2, 3)).mean(1) / H, rtol=1e-10)
 
 
+def test_the_spectral_radius_from_powers_is_that_from_eigenvalues(module):
+    record = traced(module)["l0"]
+    slow, fast = (measure.one_step(record, 1, 1, spectra=spectra) for spectra in (None, 0))
+    assert slow.steps == fast.steps == (T // 2,)
+    assert fast.spectral_radius == pytest.approx(slow.spectral_radius, rel=5e-3)
+    assert math.isnan(fast.non_normality) and slow.non_normality > 0
+    np.testing.assert_array_equal(fast.singular_values, slow.singular_values)
+
+
+@pytest.mark.parametrize("gain", [0.6, 1.0, 1.7])
+def test_radius_and_peak_of_random_weights(gain):
+    weight = gain * torch.randn(40, 40, dtype=torch.float64) / 40**0.5
+    found = measure.one_step(linear(weight, T=4), 1, 1)
+    norms, power = [], torch.eye(40, dtype=torch.float64)
+    for _ in range(100):
+        power = power @ weight
+        norms.append(torch.linalg.matrix_norm(power, 2).item())
+    radius = torch.linalg.eigvals(weight).abs().max().item()
+    assert found.weight_radius == pytest.approx(radius, rel=2e-3)
+    assert found.weight_peak == pytest.approx(max(norms), rel=2e-3)
+
+
 def test_non_normality():
     assert measure.one_step(linear(orthogonal(6))).non_normality < 1e-6
     shift = torch.diag(torch.ones(5, dtype=torch.float64), 1) * 3
@@ -445,6 +502,14 @@ def test_usage(module):
     slope = record.gate_block(record.slope, found.place)
     assert found.rms_slope == pytest.approx(slope.square().mean().sqrt().item())
     assert ((found.linearity > 0.5) & (found.linearity <= 1 + 1e-12)).all()
+
+
+def test_usage_of_a_sample_of_the_steps():
+    record = traced(nn.RNN(3, H), torch.randn(400, 9, 3))["l0"]
+    whole, some = measure.usage(record), measure.usage(record, points=H * 9 * 100)
+    assert some.rms_slope != whole.rms_slope
+    assert some.rms_slope == pytest.approx(whole.rms_slope, rel=0.05)
+    np.testing.assert_allclose(list(some.zones.values()), list(whole.zones.values()), atol=0.05)
 
 
 def test_usage_of_an_identity_is_linear():
@@ -554,3 +619,20 @@ def test_counterfactual_is_the_network_with_that_activation(name):
     assert not torch.allclose(found.total, was.total)
     for one_measure in (measure.signal, measure.transport, measure.census):
         one_measure(found)
+
+
+def test_measured_says_over_how_many_sequences():
+    module, x = nn.GRU(3, H), torch.randn(T, 12, 3)
+    found = trace(module, x, lambda m, x: m(x)[0][-1].square().sum())
+    some, every = (found.measured(compare=(), sequences=n)["l0"] for n in (8, None))
+    assert some == found.measured(compare=())["l0"]
+    assert some["sequences"] == every["sequences"] == 12
+    assert some["sample"]["sequences"] == 8 and every["sample"] == {"sequences": 12, "error": 0.0}
+    sizes = found.records["l0"].total.square().sum((0, 2)).numpy()
+    error = sizes.std(ddof=1) / sizes.mean() * math.sqrt((1 - 8 / 12) / 8)
+    assert some["sample"]["error"] == pytest.approx(error, rel=1e-5)
+    for name in ("signal", "census"):
+        assert some[name] == every[name]
+    first = measure.split(found.records["l0"].first(8))
+    np.testing.assert_allclose(some["split"]["total"][1:], first.total[1:])
+    assert some["split"] != every["split"]

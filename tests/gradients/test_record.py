@@ -70,6 +70,10 @@ def assert_same(record, true):
     if record.cell is not None:
         torch.testing.assert_close(record.cell, true.cell, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(record.cell_total, true.cell_total, rtol=1e-10, atol=1e-10)
+    first = record.first(2)
+    for name in ("state", "total", "delta", "preactivation"):
+        some, every = getattr(first, name), getattr(record, name)
+        torch.testing.assert_close(some, every[:, :2], rtol=1e-10, atol=1e-12)
 
 
 def assert_slopes(record, preactivation):

@@ -42,7 +42,7 @@ def budget(record: Record) -> Budget:
     """
     delta, previous = _scaled(record.run.pulled.hidden), _scaled(record.run.orbit.previous)
     whole = delta.flatten(0, 1).T @ previous.flatten(0, 1)
-    shares = ((delta @ whole) * previous).sum(-1, dtype=torch.float64)
+    shares = torch.linalg.vecdot(delta @ whole, previous).double()
     norm = shares.sum()
     shares = shares / norm
     overlap = (delta @ delta.mT).double() * (previous @ previous.mT)

@@ -66,6 +66,8 @@ def by_lag(record: Record, per_step: Tensor) -> Array:
 
 def mean(values: Array) -> Array:
     """Mean over sequences, NaN where there is none."""
+    if values.shape[-1] and not np.isnan(values).any():
+        return values.mean(-1)
     counts = (~np.isnan(values)).sum(-1)
     totals = np.nansum(values, axis=-1)
     return np.where(counts, totals / np.maximum(counts, 1), np.nan)
