@@ -75,22 +75,23 @@ def _shares(
 
 def _parts(record: Record) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
     """What arrives one step earlier, what was there, δ, and the paths; (T-1, B, ·) from step 1."""
-    r, run, linear = record.recurrence, record.run, record.run.linear
+    r, run = record.recurrence, record.run
+    inside = run.orbit
     delta = run.pulled.hidden[1:]
     rows = delta.flatten(0, 1).chunk(len(r.gates), -1)
     blocks = zip(r.gates, rows, r.w_hh.chunk(len(r.gates)), strict=True)
     parts = {gate: (d @ w).unflatten(0, delta.shape[:2]) for gate, d, w in blocks}
     if r.kind != "lstm":
         source = run.pulled.total[1:]
-        if linear.carry is None:
+        if inside.carry is None:
             (only,) = parts.values()
             return only, source, delta, parts
-        carry = linear.carry[1:] * source
+        carry = inside.carry[1:] * source
     else:
-        assert run.pulled.cell is not None and linear.to_cell is not None
-        assert linear.carry is not None
-        source, to_cell = run.pulled.cell[1:], linear.to_cell[:-1]
-        carry = linear.carry[1:] * source
+        assert run.pulled.cell is not None and inside.to_cell is not None
+        assert inside.carry is not None
+        source, to_cell = run.pulled.cell[1:], inside.to_cell[:-1]
+        carry = inside.carry[1:] * source
         parts = {
             gate: to_cell * (part if r.w_hr is None else part @ r.w_hr)
             for gate, part in parts.items()

@@ -141,7 +141,7 @@ def _sent_back(
     at_state = size(told["dh0"], told["total"])
     if not (lstm and cells):
         return at_state, None
-    to_cell = run.linear.to_cell
+    to_cell = run.orbit.to_cell
     assert to_cell is not None
     total = told["total"].unflatten(1, (-1, B))
     at_cell = total.mul_(to_cell.unsqueeze(1)).flatten(1, 2).add_(told["carried"])

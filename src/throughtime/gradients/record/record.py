@@ -95,7 +95,7 @@ class Run:
             return self.linear.pull(self.injected, self.injected_cell)
         if "total" not in told:
             return self.linear.from_delta(told["delta"], self.injected, self.injected_cell)
-        return self.linear.as_told(told["delta"], told["total"], told.get("carried"))
+        return self.orbit.as_told(told["delta"], told["total"], told.get("carried"))
 
     @cached_property
     def _heard(self) -> Mapping[str, Tensor]:

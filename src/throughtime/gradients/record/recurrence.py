@@ -130,6 +130,26 @@ class Orbit:
     cell_slope: Tensor | None = None
     cell_value: Tensor | None = None
 
+    @cached_property
+    def carry(self) -> Tensor | None:
+        """What goes from step to step outside the gates: 1 - leak, z or f."""
+        kind, leak = self.recurrence.kind, self.recurrence.leak
+        if kind == "elman":
+            return None if leak == 1 else self.slope.new_full((len(self.slope), 1, 1), 1 - leak)
+        return self.gates["z" if kind == "gru" else "f"]
+
+    @cached_property
+    def to_cell(self) -> Tensor | None:
+        """∂h_t/∂c_t = o ψ'(c); None but for the LSTM."""
+        return None if self.cell_slope is None else self.gates["o"] * self.cell_slope
+
+    def as_told(self, delta: Tensor, total: Tensor, carried: Tensor | None) -> Pulled:
+        """The rest where a kernel tells δ_t, g_t and what comes back to c_t from later steps."""
+        hidden = at_state_side(delta, self.gates.get("r"))
+        if carried is None or self.to_cell is None:
+            return Pulled(total, delta, hidden, None)
+        return Pulled(total, delta, hidden, torch.addcmul(carried, total, self.to_cell))
+
     def linearise(self) -> Linearisation:
         """The derivative of every step, ready to push gradients back or tangents forward."""
         return _LINEARISE[self.recurrence.kind](self)
@@ -241,13 +261,6 @@ class Linearisation:
         for t in reversed(range(T - 1)):
             cells[t] += self.carry[t + 1] * cells[t + 1]
         return Pulled(total, delta, hidden, cells)
-
-    def as_told(self, delta: Tensor, total: Tensor, carried: Tensor | None) -> Pulled:
-        """The rest where a kernel tells δ_t, g_t and what comes back to c_t from later steps."""
-        hidden = at_state_side(delta, self.reset)
-        if carried is None or self.to_cell is None:
-            return Pulled(total, delta, hidden, None)
-        return Pulled(total, delta, hidden, torch.addcmul(carried, total, self.to_cell))
 
     def without_output(self, cell: Tensor, total: Tensor) -> Tensor:
         """What reaches c_t but for the path through h_t, from all that does."""
@@ -440,10 +453,7 @@ def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:
 
 def _linearise_elman(o: Orbit) -> Linearisation:
     leak = o.recurrence.leak
-    if leak == 1:
-        return Linearisation(o.recurrence, o.slope)
-    carry = o.slope.new_full((o.slope.shape[0], 1, 1), 1 - leak)
-    return Linearisation(o.recurrence, leak * o.slope, carry)
+    return Linearisation(o.recurrence, o.slope if leak == 1 else leak * o.slope, o.carry)
 
 
 def _linearise_gru(o: Orbit) -> Linearisation:
@@ -452,7 +462,7 @@ def _linearise_gru(o: Orbit) -> Linearisation:
     slope_r, slope_z, slope_n = o.slope.chunk(3, -1)
     to_n = (1 - z) * slope_n
     gates = torch.cat([to_n * o.candidate * slope_r, (o.previous - n) * slope_z], -1)
-    return Linearisation(o.recurrence, torch.cat([gates, to_n], -1), z, reset=r)
+    return Linearisation(o.recurrence, torch.cat([gates, to_n], -1), o.carry, reset=r)
 
 
 def _linearise_lstm(o: Orbit) -> Linearisation:
@@ -468,7 +478,7 @@ def _linearise_lstm(o: Orbit) -> Linearisation:
         ],
         -1,
     )
-    return Linearisation(o.recurrence, to_a, o.gates["f"], o.gates["o"] * o.cell_slope)
+    return Linearisation(o.recurrence, to_a, o.carry, o.to_cell)
 
 
 def _push_gated(lin: Linearisation, t: int, tangent: Tensor) -> Tensor:
