@@ -232,9 +232,9 @@ def trace(
 
     Works for ``torch.nn.RNN``, ``GRU``, ``LSTM``, their cells called in a loop, and the layers of
     ``throughtime.nn``, anywhere in a model, all layers and directions, padded or packed. The
-    model runs forward and back once as it is, in the mode it is in; then each layer's backward
-    recurrence is computed again step by step from its states. Weights, ``.grad``, buffers, modes
-    and random generators are left as they were. Costs about two training steps.
+    model runs forward and back once as it is, in the mode it is in; what no kernel of ours told on
+    the way is worked out from the states when it is asked for. Weights, ``.grad``, buffers, modes
+    and random generators are left as they were. Costs about one and a half training steps.
 
     Args:
         model: any module with a recurrent layer inside.
@@ -243,7 +243,8 @@ def trace(
         route: where δ_t comes from. ``"adjoint"``: the chain rule of each cell written down, step
             by step. ``"probe"``: autograd through the fused kernel by inputs of zeros; slower, a
             cross-check. ``"auto"``: from the backward pass of our own kernels, which hold it
-            anyway, else ``"adjoint"``.
+            anyway; for the layers of ``torch.nn`` such a pass is made where our kernels know the
+            activations; else ``"adjoint"``.
 
     Raises:
         TraceError: no recurrent layer, none that ran, or no gradient that reached one.
