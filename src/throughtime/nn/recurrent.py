@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -66,6 +65,8 @@ class Recurrent(nn.Module):
                     _with(name, suffix), nn.Parameter(torch.empty(shape, **like))
                 )
         self._suffixes, self._weights = tuple(input_sizes), tuple(self._parameters)
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        self._names = {s: tuple(_with(kind, s) for kind in kinds) for s in self._suffixes}
         for name, theta in self._learnable().items():
             self.register_parameter(name, self._theta(theta, like))
         self.reset_parameters()
@@ -116,7 +117,7 @@ class Recurrent(nn.Module):
     def _weights_of(self, suffix: str) -> tuple[Any, ...]:
         own = self._parameters
         return tuple(
-            own[name] if name in own else getattr(self, name, None) for name in _names(suffix)
+            own[name] if name in own else getattr(self, name, None) for name in self._names[suffix]
         )
 
     def _phi(self, place: str, suffix: str) -> Activation | BoundActivation:
@@ -268,11 +269,6 @@ class LongShortTerm(Gated):
 
     def _options(self, suffix: str) -> dict[str, object]:
         return {"w_hr": getattr(self, _with("weight_hr", suffix), None)}
-
-
-@cache
-def _names(suffix: str) -> tuple[str, ...]:
-    return tuple(_with(n, suffix) for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 
 def _with(name: str, suffix: str) -> str:
