@@ -107,7 +107,8 @@ def transformed(*tensors: Tensor | None) -> bool:
 
 def _bias(found: dict[str, Tensor], blocks: tuple[int, ...]) -> Tensor:
     """The rows of the sums that a bias enters, one after another, in memory of their own."""
-    return torch.cat([found["db"][block] for block in blocks])
+    rows = [found["db"][block] for block in blocks]
+    return rows[0].clone() if len(rows) == 1 else torch.cat(rows)
 
 
 def reference(

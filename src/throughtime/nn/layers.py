@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -104,11 +105,12 @@ class Stack(Recurrent):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """All layers and directions: x (T, B, I) to y (T, B, D·P) and last states (L·D, B, H)."""
         checks.features(x, self.input_size, getattr(self, self._weights[0]))
-        shapes = tuple((len(self._suffixes), x.shape[1], width) for width in self._state_widths)
+        B, widths = x.shape[1], self._state_widths
         if states is None:
-            states = tuple(x.new_zeros(shape) for shape in shapes)
-        checks.states_fit(states, shapes, x)
-        starts = zip(*states, strict=True)
+            starts = repeat(tuple(x.new_zeros(B, width) for width in widths))
+        else:
+            checks.states_fit(states, tuple((len(self._suffixes), B, w) for w in widths), x)
+            starts = zip(*states, strict=True)
         last: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:

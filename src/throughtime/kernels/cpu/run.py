@@ -343,13 +343,14 @@ def backward(
     _go(real, "backward", cell.name, frame, workers, sides)
     widths = {"dw_ih": I, "dw_hh": H, "db": H, "dtheta": H}
     for name, parts in sums.items():
-        out[name] = _total(parts)[:, : widths[name]].contiguous()
+        total, width = _total(parts, workers), widths[name]
+        out[name] = total if total.shape[1] == width else total[:, :width].contiguous()
     return out
 
 
-def _total(parts: Tensor) -> Tensor:
+def _total(parts: Tensor, workers: int) -> Tensor:
     """The sum over the workers."""
     total = parts[0]
-    for worker in range(1, len(parts)):
+    for worker in range(1, workers):
         total = total.add_(parts[worker])
     return total
