@@ -22,6 +22,7 @@ from throughtime.gradients.advise import reference
 from throughtime.gradients.measure import lyapunov
 from throughtime.report.gradients.figures import number, percent, steps
 from throughtime.report.gradients.panels import PANELS
+from throughtime.report.gradients.panels.flow import split_said
 
 B, H = 6, 8
 HOSTILE = "</script><img src=x onerror=alert(1)>{0}'\""
@@ -175,6 +176,21 @@ def test_the_gain_of_gated_cells_is_not_called_a_product(opened):
             page.locator(".layer.chosen .arithmetic summary").click()
             sums = page.locator(".layer.chosen .sums").inner_text()
             assert "gain, all paths together" in sums and "φ′ × W_hh" not in sums
+
+
+@pytest.mark.parametrize(
+    "slope, weights, said",
+    [
+        (0.8, 0.9, "The activation takes more"),
+        (1.0, 0.95, "The weights take more"),
+        (1.0, 1.01, "Neither takes"),
+        (0.995, 1.2, "Neither takes"),
+    ],
+)
+def test_who_takes_more_is_said_of_factors(slope, weights, said):
+    logs = {"slope": [math.log(slope)], "weights": [math.log(weights)]}
+    split = logs | {"total": [math.log(slope * weights)]}
+    assert said in split_said({"kind": "elman", "activation": "phi", "split": split}, "en")
 
 
 def test_by_keyboard_alone(opened):

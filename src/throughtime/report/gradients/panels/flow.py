@@ -98,7 +98,7 @@ def split_said(m: Measured, language: str) -> str:
     if not np.isfinite(total):
         return say("traces.split_none", language)
     who = "slope" if slope < weights else "weights"
-    if min(slope, weights) > 0.99:
+    if min(slope, weights) > np.log(0.99):
         who = "neither"
     if m["kind"] != "elman":
         who = "gated"
