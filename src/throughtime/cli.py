@@ -180,8 +180,8 @@ def choose(
     console.print()
     for name in ("report.html", "model", "choice.json", "plan.toml", "ledger.sqlite"):
         if (folder / name).exists():
-            shown = f"{say('cli.wrote_' + name.partition('.')[0])}: {folder / name}"
-            console.print(shown, markup=False, soft_wrap=True)
+            told = say(f"cli.wrote_{name.partition('.')[0]}", file=folder / name)
+            console.print(told, markup=False, soft_wrap=True)
 
 
 @app.command
@@ -228,7 +228,7 @@ def report(folder: Path, *, out: Path | None = None, lang: Language = None) -> N
 
     written = reopen(folder).report(out or folder / "report.html", language=lang)
     console = Console(highlight=False)
-    console.print(f"{say('cli.wrote_report')}: {written}", markup=False, soft_wrap=True)
+    console.print(say("cli.wrote_report", file=written), markup=False, soft_wrap=True)
 
 
 @app.command
@@ -315,8 +315,8 @@ def trace(
     console.print(looked.said(), markup=False, style="bold")
     console.print(found.summary(lang, lag=lag))
     if written:
-        shown = f"{say('gradients.page_written')}: {written}"
-        console.print(shown, markup=False, soft_wrap=True)
+        told = say("gradients.page_written", file=written)
+        console.print(told, markup=False, soft_wrap=True)
 
 
 @app.command
@@ -341,10 +341,10 @@ def activations(
         console.print(shown.catalogue_table(width=console.width))
         return
     phi = activation_of(name)
+    written = plot and shown.plot(phi, plot)
     console.print(shown.facts_panel(phi))
-    if plot is not None:
-        written = shown.plot(phi, plot)
-        console.print(f"{say('cli.wrote_plot')}: {written}", markup=False, soft_wrap=True)
+    if written:
+        console.print(say("cli.wrote_plot", file=written), markup=False, soft_wrap=True)
 
 
 class _Teller:

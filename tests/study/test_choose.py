@@ -232,7 +232,7 @@ def test_an_activation_written_as_an_arm_is_read_back(name):
     ("language", "words"),
     [
         ("en", ("2 arms, each tuned at 2 points", "paired seeds", "Report:")),
-        ("zh", ("2 个方案，每个在 2 个点上调参", "配对种子", "报告:")),
+        ("zh", ("2 个方案，每个在 2 个点上调参", "配对种子", "报告：")),
     ],
 )
 def test_the_command_line_tells_all_of_it_in_both_languages(rhythms, tmp_path, language, words):

@@ -112,7 +112,7 @@ def layers(
             output.write_json(json_, settings, found)
     if plot is not None:
         growth.draw(grown, plot)
-        console.print(f"{say('bench.drawing')}: {plot}", markup=False, soft_wrap=True)
+        console.print(say("bench.drawing", file=plot), markup=False, soft_wrap=True)
 
 
 def _settings(device, threads, shapes, cells, tables, dtype, seconds) -> Settings:
