@@ -17,7 +17,7 @@ def small(monkeypatch):
 
 
 @pytest.mark.parametrize("library", bench.LIBRARIES)
-@pytest.mark.parametrize("cell", bench.CELLS)
+@pytest.mark.parametrize("cell", bench.LAYERS)
 def test_every_network_passes_its_check(library, cell):
     cost = bench.measure(library, cell, 1e-3)
     assert cost.right and cost.distance < 1e-12

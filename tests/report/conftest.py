@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -297,3 +299,35 @@ def _verdict(arm, rank, scores, reference, sign, margin, bad, points, scale, spa
         else {"dead_units": 0.18 if arm == "relu" else 0.0, "saturated_units": 0.03 * position},
         seeds_needed=24 if verdict == "undecided" else None,
     )
+
+
+@pytest.fixture
+def visited(browser):
+    """Opens a file with all requests blocked; fails on any request or any error."""
+
+    @contextmanager
+    def _visit(path, *, width, locale, scheme, script, at="", ready):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            locale=locale,
+            color_scheme=scheme,
+            java_script_enabled=script,
+        )
+        asked: list[str] = []
+        wrong: list[str] = []
+        context.route(re.compile(r"^(?!file:)"), lambda route: route.abort())
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.goto(path.as_uri() + at)
+        if script:
+            ready(page)
+        yield page
+        beyond = [url for url in asked if not url.startswith(("data:", "blob:"))]
+        assert beyond == [path.as_uri()]
+        assert wrong == []
+        context.close()
+
+    return _visit

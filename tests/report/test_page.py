@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,35 +25,13 @@ FEW = {"tanh": 0.94, "elu": 0.957}
 
 
 @pytest.fixture
-def opened(browser, rendered, tmp_path):
-    """Opens a page from disk with all requests blocked; fails on any request or any error."""
+def opened(visited, rendered, tmp_path):
+    """Opens the page of a study from disk, see ``visited``."""
 
-    @contextmanager
     def _open(result, *, width=1280, locale="en-GB", scheme="light", language=None, script=True):
         path = tmp_path / "report.html"
         path.write_text(rendered(result, language), encoding="utf-8")
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            locale=locale,
-            color_scheme=scheme,
-            java_script_enabled=script,
-        )
-        asked: list[str] = []
-        wrong: list[str] = []
-        context.route(re.compile(r"^(?!file:)"), lambda route: route.abort())
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.goto(path.as_uri())
-        if script:
-            drawn(page)
-        yield page
-        beyond = [url for url in asked if not url.startswith(("data:", "blob:"))]
-        assert beyond == [path.as_uri()]
-        assert wrong == []
-        context.close()
+        return visited(path, width=width, locale=locale, scheme=scheme, script=script, ready=drawn)
 
     return _open
 

@@ -74,7 +74,8 @@ def layers(
     """Time RNN, GRU and LSTM beside torch.nn, JAX, loops and ONNX Runtime, in one process.
 
     Every contender is checked against the reference in float64 in the same run; one that does not
-    compute the same gets no figure. Times are medians; contenders take turns.
+    compute the same gets no figure. Times are medians; contenders take turns, but for JAX and ONNX
+    Runtime, whose threads stay awake after a call.
 
     Args:
         device: cpu or cuda.

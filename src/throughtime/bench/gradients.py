@@ -13,11 +13,12 @@ from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from throughtime.bench.problem import LAYERS
 from throughtime.bench.shapes import Shape
+from throughtime.files import whole
 from throughtime.language import say, use_language
 
 SHAPE, EVERY, CLASSES = Shape(32, 128, 128), 16, 10
-CELLS = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
 LIBRARIES = ("throughtime.nn", "torch.nn")
 MONITOR_GOAL, TRACE_GOAL = 1.05, 3.0
 EXACT = 1e-10
@@ -60,7 +61,7 @@ class _Network(nn.Module):
         if library == "throughtime.nn":
             from throughtime import nn as room
         torch.manual_seed(0)
-        self.rnn = getattr(room, CELLS[cell])(SHAPE.I, SHAPE.H)
+        self.rnn = getattr(room, LAYERS[cell])(SHAPE.I, SHAPE.H)
         self.head = nn.Linear(SHAPE.H, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,7 +132,7 @@ def measure(library: str, cell: str, seconds: float) -> Cost:
 def gradients(
     *,
     threads: int = 2,
-    cells: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = tuple(CELLS),
+    cells: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = tuple(LAYERS),
     seconds: float = 4.0,
     json_: Annotated[Path | None, Parameter(name="--json")] = None,
     lang: Annotated[Literal["en", "zh"] | None, Parameter(name="--lang")] = None,
@@ -162,8 +163,8 @@ def gradients(
     if not seconds > 0:
         raise BenchError("bench.at_least", argument="--seconds", value=seconds)
     for cell in cells:
-        if cell not in CELLS:
-            known = ", ".join(CELLS)
+        if cell not in LAYERS:
+            known = ", ".join(LAYERS)
             raise BenchError("bench.unknown", argument="--cells", value=cell, known=known)
     torch.set_num_threads(threads)
     console = Console(highlight=False)
@@ -178,9 +179,8 @@ def gradients(
     console.print(_table(found))
     console.print(say("gradients.bench_note"), markup=False)
     if json_ is not None:
-        beside = json_.with_name(f".{json_.name}.partial")
-        beside.write_text(json.dumps([asdict(cost) for cost in found], indent=1), "utf-8")
-        beside.replace(json_)
+        with whole(json_) as beside:
+            beside.write_text(json.dumps([asdict(cost) for cost in found], indent=1), "utf-8")
 
 
 def _table(costs: list[Cost]) -> Any:
@@ -200,7 +200,7 @@ def _table(costs: list[Cost]) -> Any:
             figures = [f"{cost.step * 1e3:.1f} ms",
                        _judged(cost.monitor, MONITOR_GOAL, f"{cost.monitor:.3f}×"),
                        f"{cost.trace:.1f}×", full]  # fmt: skip
-        name = f"{cost.library}.{CELLS[cost.cell]}"
+        name = f"{cost.library}.{LAYERS[cost.cell]}"
         table.add_row(name, *figures, f"{cost.distance:.0e}")
     return table
 

@@ -27,7 +27,7 @@ COMPILED = Shape(32, 32, 128)
 CHECKED_STEPS = 64
 STREAM = Shape(1, 64, 128)
 # their threads stay awake after a call and would slow the next contender's: timed by themselves
-AWAKE = ("JAX scan", "ONNX Runtime")
+AWAKE = {"JAX scan", "ONNX Runtime"}
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,10 @@ class Checked:
     def figures(self, settings: Settings) -> list[Figure]:
         """A figure for each peer."""
         _ = self.distances
-        in_turns = {n: c.step for n, c in self.peers.items() if n not in AWAKE}
-        ours, *others = settings.times([self.ours.step, *in_turns.values()])
+        in_turns = [n for n in self.peers if n not in AWAKE]
+        ours, *others = settings.times([self.ours.step, *(self.peers[n].step for n in in_turns)])
         theirs = dict(zip(in_turns, others, strict=True))
-        for name in self.peers.keys() - in_turns.keys():
+        for name in AWAKE & self.peers.keys():
             (theirs[name],) = settings.times([self.peers[name].step])
         return [self.figure(n, ours, theirs[n]) for n in self.peers]
 
