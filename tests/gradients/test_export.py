@@ -227,6 +227,24 @@ def test_summary_says_when_nothing_is_wrong():
     assert console.export_text().startswith("No finding")
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_summary_tells_one_fault_once_with_all_its_places(language):
+    torch.manual_seed(5)
+    layer = nn.RNN(3, H, 3, nonlinearity="relu")
+    found = trace(layer, torch.randn(60, B, 3), lambda m, x: m(x)[0][-1].square().sum())
+    findings = [f for f in found.findings(50) if f.cause == "vanishes"]
+    worst = min(findings, key=lambda f: f.number)
+    assert len(findings) == 3
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(found.summary(language, lag=50))
+    text = console.export_text()
+    assert text.count("! ") == len({f.cause for f in found.findings(50)})
+    assert worst.sentence(language) in text
+    for finding in findings:
+        assert finding.place in text and number(finding.number) in text
+        assert number(finding.reference) in text and finding.suggestion(language) in text
+
+
 def test_sparkline():
     assert sparkline(np.array([0.0, 1.0])) == "▁█"
     assert (
@@ -234,6 +252,7 @@ def test_sparkline():
         or sparkline(np.array([1.0, 10.0, 100.0]), log=True) == "▁▄█"
     )
     assert sparkline(np.array([math.nan, 2.0, 2.0])) == " ▁▁"
+    assert sparkline(np.ones(2), ends=(0, 1)) == "██"
     assert sparkline(np.zeros(3), log=True) == "   "
     assert len(sparkline(np.arange(1000.0))) == 32
 

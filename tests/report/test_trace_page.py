@@ -77,7 +77,7 @@ def shown(page) -> str:
 def cursors(page) -> set[str]:
     """Where the upright lines of all charts over time of the layer in view stand."""
     return set(
-        page.locator(".layer.chosen svg[data-time] .cursor").evaluate_all(
+        page.locator(".layer.chosen svg[data-time]:visible .cursor").evaluate_all(
             "lines => lines.map(l => l.getAttribute('x1'))"
         )
     )
@@ -124,7 +124,7 @@ def test_a_step_pointed_at_is_marked_in_every_chart_and_told(opened):
     found = traced(nn.RNN(3, H, dtype=torch.float64))
     with opened(found.to_html) as page:
         assert page.locator("#step").input_value() == "23"
-        svg = page.locator("#r0-split svg")
+        svg = page.locator("#r0-split svg.wide")
         svg.scroll_into_view_if_needed()
         start, stop, low, high = map(float, svg.get_attribute("data-time").split()[:4])
         box = svg.bounding_box()
@@ -207,7 +207,7 @@ def test_every_record_can_be_looked_at_and_its_place_is_in_the_address(opened):
             assert page.locator(".layer:visible").count() == 1
             for name in ("signal", "split", "paths", "budget", "barcode", "transport", "census",
                          "gate_times", "usage_i", "usage_c", "forecast", "one_step"):  # fmt: skip
-                assert page.locator(f"#r{index}-{name} svg").is_visible(), name
+                assert page.locator(f"#r{index}-{name} svg:visible").count() == 1, name
         assert page.url.endswith("#layer=rnn.l1_reverse&step=23")
 
 
@@ -242,7 +242,7 @@ def test_light_and_dark(opened):
             return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
         def line():
-            return page.locator("#r0-signal [data-name=total]").evaluate(
+            return page.locator("#r0-signal .wide [data-name=total]").evaluate(
                 "path => getComputedStyle(path).stroke"
             )
 
@@ -253,26 +253,32 @@ def test_light_and_dark(opened):
 
 @pytest.mark.parametrize("width", [320, 390, 800])
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_narrow_screens_scroll_only_inside_charts_and_tables(opened, width, locale):
+def test_narrow_screens_scroll_only_inside_tables(opened, width, locale):
     found = traced(nn.LSTM(3, H))
     with opened(lambda path: found.to_html(path, lag=20), width=width, locale=locale) as page:
         for summary in page.locator("details summary").all():
             summary.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        boxes = page.locator(".drawing.timed")
-        if width < 700:
-            boxes.first.evaluate("box => { box.scrollLeft = 60 }")
-            page.wait_for_timeout(100)
-            ends = boxes.evaluate_all("all => all.map(box => box.scrollLeft)")
-            assert set(ends) == {60}
+        drawn = page.locator(".layer.chosen .drawing svg:visible").evaluate_all(
+            "all => all.map(svg => svg.getBoundingClientRect()).map(b => [b.left, b.right])"
+        )
+        assert drawn and all(0 <= left < right <= width for left, right in drawn)
+        timed = page.locator(".layer.chosen .drawing.timed svg:visible").evaluate_all(
+            """all => all.map(svg => [svg.getAttribute("class"),
+                                   svg.clientWidth / svg.viewBox.baseVal.width])"""
+        )
+        kind, least = ("narrow", 0.65) if width <= 768 else ("wide", 0.8)
+        assert {name for name, _ in timed} == {kind}
+        assert min(scale for _, scale in timed) >= least  # texts of 11 are not too small to read
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM])
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_no_text_is_cut_off_by_its_drawing(opened, kind, locale):
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_text_is_cut_off_by_its_drawing(opened, kind, locale, width):
     for monitor in train(kind):
         write = partial(monitor.to_html, lag=10, costly=True)
-        with opened(write, locale=locale) as page:
+        with opened(write, locale=locale, width=width) as page:
             cut = page.locator("svg").evaluate_all(
                 """all => all.flatMap(svg => {
                   const box = svg.getBoundingClientRect();
@@ -290,7 +296,7 @@ def test_without_script_everything_is_there(opened):
     found = traced(nn.GRU(3, H, 2))
     with opened(found.to_html, script=False) as page:
         assert page.locator(".layer:visible").count() == 2
-        assert page.locator("#r1-signal svg").is_visible()
+        assert page.locator("#r1-signal svg.wide").is_visible()
         assert "JavaScript" in page.locator("noscript").inner_text()
         assert not page.locator(".controls").is_visible()
         page.locator("#r0 [data-table=table_steps] summary").click()
@@ -330,7 +336,7 @@ def test_exactness_cost_and_what_is_left_out_are_told(opened):
         assert "costly=True" in page.locator("#r0-lyapunov").inner_text()
     with opened(lambda path: found.to_html(path, costly=True)) as page:
         assert "Nothing is left out." in page.locator(".notes").inner_text()
-        assert page.locator("#r0-lyapunov svg, #r0-lag_map svg").count() == 2
+        assert page.locator("#r0-lyapunov svg, #r0-lag_map svg.wide").count() == 2
 
 
 def test_hostile_names_are_text(opened):
@@ -421,7 +427,7 @@ def test_a_training_run_can_be_scrubbed(opened):
         history = list(monitor.history)
         with opened(monitor.to_html) as page:
             assert page.locator("#look").get_attribute("max") == str(len(history) - 1)
-            signal = page.locator("#r0-signal [data-name=total]")
+            signal = page.locator("#r0-signal .wide [data-name=total]")
             last = signal.get_attribute("d")
             page.locator("#look").focus()
             page.keyboard.press("Home")
@@ -480,7 +486,7 @@ def test_a_unit_of_the_barcode_shows_where_its_pre_activations_lie(opened):
         page.locator("#lang-en").check(force=True)
         box, unit = page.locator("#r0-barcode .drawing"), page.locator("#r0-unit")
         assert not unit.is_visible()
-        svg = box.locator("svg")
+        svg = box.locator("svg.wide")
         svg.scroll_into_view_if_needed()
         top, bottom = map(float, svg.get_attribute("data-time").split()[4:])
         whole = svg.bounding_box()
@@ -600,7 +606,9 @@ def test_the_redrawn_curve_is_the_look(opened):
                 ("cumulative", "cumulative", np.cumsum(np.nan_to_num(seen.budget.by_lag))),
                 ("paths", "path_carry", seen.split.paths["carry"]),
             ):
-                path = page.locator(f"#r0-{panel} path[data-name={name}]").get_attribute("d")
+                path = page.locator(
+                    f"#r0-{panel} svg:visible path[data-name={name}]"
+                ).get_attribute("d")
                 heights = np.array([float(y) for y in re.findall(r"[ML][-\d.]+,([-\d.]+)", path)])
                 values = values[np.isfinite(values)]
                 slope, offset = np.polyfit(values, heights, 1)
@@ -612,3 +620,110 @@ def test_a_long_history_keeps_the_page_small(tmp_path):
         path = monitor.to_html(tmp_path / "t.html", compare=())
         assert len(monitor.history) == 256
         assert path.stat().st_size < 3_000_000
+
+
+def test_a_class_of_units_can_be_gone_through(opened):
+    layer = nn.RNN(3, H, nonlinearity="relu", dtype=torch.float64)
+    layer.get_parameter("bias_ih_l0").data[[1, 4, 6]] = -50
+    found = traced(layer, loss=lambda y: y.square().sum())
+    with opened(found.to_html) as page:
+        unit, box = page.locator("#r0-unit"), page.locator("#r0-census .drawing")
+        chosen = unit.locator("select option:checked")
+        among = unit.locator(".walk output")
+        bar = box.locator("path[data-name=class_never_on]")
+        bar.scroll_into_view_if_needed()
+        bar.click(force=True)  # a bar is a picture, not a control
+        assert chosen.inner_text() == "1: never on" and among.inner_text() == "never on: 1 of 3"
+        assert page.locator("#r0-census-row").inner_text() == "never on"
+        assert (
+            page.evaluate("document.activeElement.parentElement.parentElement.className") == "walk"
+        )
+        rows = [page.locator(f"#r0-barcode svg.wide .{name}") for name in ("alike", "row")]
+        heights = [float(rect.get_attribute("height")) - 2 for rect in rows]
+        assert heights[0] == pytest.approx(3 * heights[1], abs=0.25)
+        for expected in ("4: never on", "6: never on", "1: never on"):
+            unit.get_by_role("button", name="next").click()
+            assert chosen.inner_text() == expected
+        unit.get_by_role("button", name="previous").click()
+        assert chosen.inner_text() == "6: never on" and among.inner_text() == "never on: 3 of 3"
+        assert page.url.endswith("unit=6")
+        kinds = box.locator("path[data-name]").evaluate_all("all => all.map(p => p.dataset.name)")
+        box.focus()
+        for _ in range(1 + kinds.index("class_never_on")):
+            page.keyboard.press("ArrowUp")
+        for _ in range(kinds.index("class_never_on")):
+            page.keyboard.press("ArrowDown")
+        assert chosen.inner_text() == "6: never on"  # pointed at, not yet chosen
+        page.keyboard.press("Enter")
+        assert chosen.inner_text() == "1: never on"
+        page.locator("#lang-zh").check(force=True)
+        assert among.inner_text() == "从不激活：第 1 个，共 3 个"
+        assert unit.get_by_role("button").all_inner_texts() == ["上一个", "下一个"]
+
+
+def test_a_class_that_is_gone_says_so(opened):
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.RNN(3, H, nonlinearity="relu"))
+    bias = model[0].get_parameter("bias_ih_l0").data
+    bias[:] = 5  # on, but for the first
+    bias[0] = -50
+    optimiser = torch.optim.SGD(model.parameters(), 1e-6)
+    with Monitor(model, optimiser, every=1) as monitor:
+        for step in range(3):
+            optimiser.zero_grad()
+            model(torch.randn(5, B, 3))[0].square().sum().backward()
+            optimiser.step()
+            if not step:
+                bias[0] = 5
+        with opened(monitor.to_html) as page:
+            bar = page.locator("#r0-census path[data-name=class_never_on]")
+            label = page.locator("#r0-census text[data-name=class_never_on]")
+            assert bar.count() == 1 and label.inner_html() == "0%"
+            label.scroll_into_view_if_needed()
+            label.click(force=True)
+            said = page.locator("#r0-census-row").inner_text()
+            assert said == "never on: no unit of this class at the last look."
+            assert not page.locator("#r0-unit").is_visible()
+
+
+def test_one_fault_in_several_places_is_one_card(opened):
+    found = traced(nn.RNN(3, H, 3, nonlinearity="relu"), T=60)
+    findings = found.findings(50)
+    alike = [f for f in findings if f.cause == "vanishes"]
+    assert len(alike) == 3
+    with opened(lambda path: found.to_html(path, lag=50)) as page:
+        card = page.locator(".card[data-cause=vanishes]")
+        assert card.count() == 1
+        worst = min(alike, key=lambda f: f.number)
+        assert card.locator(".sentence").inner_text() == worst.sentence("en")
+        assert f"In 3 places; the worst is {worst.place}:" in card.inner_text()
+        rows = card.locator("tbody tr").evaluate_all(
+            "rows => rows.map(r => [...r.cells].map(c => c.innerText))"
+        )
+        assert {(row[0].split()[0], *row[1:]) for row in rows} == {
+            (f.place, number(f.number), number(f.reference)) for f in alike
+        }
+        card.locator("summary").click()
+        text = card.inner_text()
+        for f in alike:
+            assert f.sentence("en") in text and f.suggestion("en") in text
+        links = card.get_by_role("link")
+        assert links.count() == 3
+        links.nth(2).click()
+        place = rows[2][0].split()[0]
+        assert (
+            page.locator(".layer.chosen").get_attribute("id")
+            == f"r{list(found.records).index(place)}"
+        )
+
+
+def test_a_forecast_stands_beside_the_same_sequences():
+    torch.manual_seed(5)
+    x = torch.randn(24, 20, 3)
+    weight = torch.cat([torch.ones(8), torch.full((12,), 100.0)])
+    layer = nn.RNN(3, H)
+    found = trace(Model(layer), x, lambda m, x: (m(x)[-1].square().sum(-1) * weight).sum())
+    first = trace(Model(layer), x[:, :8], lambda m, x: m(x)[-1].square().sum())
+    held = found.measured()["rnn.l0"]
+    assert held["sample"]["total"] == pytest.approx(first.measured()["rnn.l0"]["signal"]["total"])
+    assert held["sample"]["total"][-1] < 0.1 * held["signal"]["total"][-1]

@@ -85,7 +85,8 @@ def measured(
         the layer, ``state`` (rms of h by time), ``barcode`` (of at most 64 units, the share of
         sequences in which each is on by time, and where its pre-activations lie) and ``left_out``.
         ``sample`` tells over how many sequences the rest is measured, and as its ``error`` the
-        relative standard error that the choice of these brings to Σ_t ‖g_t‖².
+        relative standard error that the choice of these brings to Σ_t ‖g_t‖²; ``total`` is
+        rms‖g_t‖ over these alone, to which the forecasts are to be held.
         ``lyapunov`` also holds ``start``: the smallest and largest of each exponent in an ensemble
         of networks of the same shape at a sound start, on the same inputs; they are not the
         network's own start.
@@ -153,7 +154,11 @@ def _sample(record: Record, some: Record) -> dict[str, Any]:
     size = numpy(squared_norms(record.run.total)).sum(0)
     count, whole = len(some.lengths), len(record.lengths)
     spread = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
-    return {"sequences": count, "error": spread * ((1 - count / whole) / count) ** 0.5}
+    return {
+        "sequences": count,
+        "error": spread * ((1 - count / whole) / count) ** 0.5,
+        "total": signal(some).total,
+    }
 
 
 def _transport(found: Transport) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from throughtime.language import say
@@ -22,6 +22,10 @@ CAUSES = (
     "vanishes",
     "update_small",
 )
+
+
+_LESS_IS_WORSE = {"clipped_away", "forgets", "vanishes", "update_small"}
+_BY_PLACE = {"state_not_finite", "gradient_not_finite", "unread"}
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,20 @@ class Finding:
 
     def _say(self, entry: str, language: str | None) -> str:
         return say(f"gradients.{entry}", language=language, place=self.place, **self.fields)
+
+
+def folded(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings of one kind together, the worst place first; causes before consequences as given.
+
+    Of one kind are findings of the same cause with the same suggestion but for its numbers.
+    """
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for found in findings:
+        kinds.setdefault((found.cause, found.advice), []).append(found)
+    return [sorted(alike, key=_rank) for alike in kinds.values()]
+
+
+def _rank(found: Finding) -> float:
+    if found.cause in _BY_PLACE:
+        return 0.0
+    return found.number if found.cause in _LESS_IS_WORSE else -found.number

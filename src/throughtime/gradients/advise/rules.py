@@ -214,31 +214,34 @@ def _vanishes(case: Case) -> Finding | None:
     if flow.censored or not flow.horizon.high < case.needed or not np.isfinite(flow.rho[:2]).all():
         return None
     usual = float(np.median([r.horizon.value for r in case.reference_flows]))
+    parts = _factors(case.record.first(SAMPLE))
+    known = parts if np.isfinite(list(parts.values())).all() else {}
+    name = "finding_vanishes" + ("_elman" if kind == "elman" else "_gates")
+    kept = kind == "elman" and parts["weights"] >= 0.95 > parts["slope"] and usual < case.needed
     return _finding(
         case,
         "vanishes",
         flow.horizon.value,
         usual,
-        f"advice_vanishes_{kind}",
-        "" if kind == "elman" else "finding_vanishes_gates",
+        "advice_vanishes_phi" if kept else f"advice_vanishes_{kind}",
+        name if known else "",
         horizon=f"{flow.horizon.value:.0f}",
         interval=f"{flow.horizon.low:.0f}–{flow.horizon.high:.0f}",
         needed=str(case.needed),
         usual=f"{usual:.0f}",
-        **_culprits(case.record),
+        **{name: f"{value:.2g}" for name, value in known.items()},
     )
 
 
-def _culprits(record: Record) -> dict[str, str]:
-    """The factor a step of the activation (and gates) and of the weights, on the real gradient."""
+def _factors(record: Record) -> dict[str, float]:
+    """What a step leaves of the real gradient: the activation (and gates), the weights, all."""
     parts = split(record)
 
-    def factor(values: np.ndarray) -> str:
+    def factor(values: np.ndarray) -> float:
         finite = values[np.isfinite(values)]
-        return f"{np.exp(finite.mean()):.2g}" if len(finite) else "–"
+        return float(np.exp(finite.mean())) if len(finite) else float("nan")
 
-    name = record.recurrence.phi.name
-    return {"phi": name, "slope": factor(parts.slope), "weights": factor(parts.weights)}
+    return {name: factor(getattr(parts, name)) for name in ("slope", "weights", "total")}
 
 
 _RULES: tuple[Callable[[Case], Finding | None], ...] = (

@@ -19,7 +19,7 @@ from throughtime.report.palette import FOLLOWING, FONT, LIGHT, Palette
 from throughtime.report.tables import TAGS
 
 _POINTS = 900
-
+_ROW = 16
 
 DASHES = {"solid": "", "dashed": "7 3", "dotted": "2 3", "mixed": "8 3 2 3"}
 
@@ -101,6 +101,7 @@ class Plot:
         margins: left, top, right, bottom.
         time, training: whether x is the time step or the step of training, so that the page
             links the plot with the others.
+        rise: how far the drawing reaches above its top, for a legend of several rows.
     """
 
     width: float
@@ -115,6 +116,7 @@ class Plot:
     time: bool = False
     training: bool = False
     parts: list[Markup] = field(default_factory=list)
+    rise: float = 0.0
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.margins
@@ -152,30 +154,32 @@ class Plot:
 
     def axes(
         self, x_title: str, y_title: str, *, fields: Mapping = {}, percent: bool = False,
-        x_count: int = 8, y_count: int = 4,
+        percent_x: bool = False, x_count: int = 8, y_count: int = 4,
     ) -> None:  # fmt: skip
         """Ticks, grid lines and titles; time runs to the right."""
-        self.ticks(x_count, y_count, percent=percent)
+        self.ticks(x_count, y_count, percent=percent, percent_x=percent_x)
         middle = (self.across.start + self.across.stop) / 2
         self.say(middle, self.up.start + 32, x_title, anchor="middle", fields=fields)
         if y_title:
             middle = (self.up.start + self.up.stop) / 2
             self.say(14, middle, y_title, anchor="middle", turn=True, fields=fields)
 
-    def ticks(self, x_count: int = 8, y_count: int = 4, *, percent: bool = False) -> None:
+    def ticks(
+        self, x_count: int = 8, y_count: int = 4, *, percent: bool = False, percent_x: bool = False
+    ) -> None:
         """Ticks and grid lines; none up the side for ``y_count`` 0."""
         left, right, bottom = self.across.start, self.across.stop, self.up.start
         for v in self.up.ticks(y_count) if y_count else ():
             y = float(self.up(v))
             self._line(left, y, right, y, "line")
-            label = f"{100 * v:g}%".replace("-", "−") if percent else _label(v, self.log_y)
-            self.text(left - 6, y + 3.5, label, anchor="end", size=10.5)
+            self.text(left - 6, y + 3.5, _label(v, self.log_y, percent), anchor="end", size=10.5)
         for v in self.across.ticks(x_count):
             if self.time and v != round(v):
                 continue
             x = float(self.across(v))
             self._line(x, bottom, x, bottom + 4, "faint")
-            self.text(x, bottom + 15, _label(v, self.log_x), anchor="middle", size=10.5)
+            label = _label(v, self.log_x, percent_x)
+            self.text(x, bottom + 15, label, anchor="middle", size=10.5)
         self._line(left, bottom, right, bottom, "faint")
 
     def line(
@@ -298,16 +302,31 @@ class Plot:
             self.put("</g>")
 
     def legend(self, keys: Sequence[Key], *, x: float | None = None, y: float = 12) -> None:
-        """What is what, in one row above the plot."""
+        """What is what, above the plot, in as many rows as it takes; the drawing grows upwards."""
+        start = self.across.start if x is None else x
         for language in self._languages():
-            at = self.across.start if x is None else x
             self.parts.append(Markup("<g{}>").format(_spoken("" if self.language else language)))
-            for key in keys:
-                text = say(f"traces.{key.entry}", language) if key.entry else key.name
-                self._sample(key, at, y)
-                self.text(at + 24, y + 3.5, text, colour="ink")
-                at += 40 + _width(text)
+            rows = self._rows(keys, language, start)
+            for row, shown in enumerate(reversed(rows)):
+                for key, text, at in shown:
+                    self._sample(key, at, y - row * _ROW)
+                    self.text(at + 24, y - row * _ROW + 3.5, text, colour="ink")
+            self.rise = max(self.rise, (len(rows) - 1) * _ROW)
             self.parts.append(Markup("</g>"))
+
+    def _rows(
+        self, keys: Sequence[Key], language: str, start: float
+    ) -> list[list[tuple[Key, str, float]]]:
+        """The entries of a legend with their texts and places, a new row where one is full."""
+        rows, at = [[]], start
+        for key in keys:
+            text = say(f"traces.{key.entry}", language) if key.entry else key.name
+            if rows[-1] and at + 24 + _width(text) > self.width:
+                rows.append([])
+                at = start
+            rows[-1].append((key, text, at))
+            at += 40 + _width(text)
+        return rows
 
     def svg(self, title: str = "", **attributes: object) -> Markup:
         """The drawing; ``title`` is what a screen reader says, without it the drawing is hidden."""
@@ -327,12 +346,15 @@ class Plot:
         )
         background = Markup("")
         if self.colours is LIGHT:
-            background = Markup('<rect width="100%" height="100%" fill="{}"/>').format(LIGHT.paper)
+            background = Markup('<rect y="{}" width="100%" height="100%" fill="{}"/>').format(
+                f"{-self.rise:g}", LIGHT.paper
+            )
         return Markup(
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:g} {h:g}" width="{w:g}" '
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 {y:g} {w:g} {h:g}" width="{w:g}" '
             'height="{h:g}" font-family="{font}" {label}{more}>{background}{parts}</svg>'
         ).format(
-            w=self.width, h=self.height, font=FONT, label=label, background=background,
+            y=-self.rise, w=self.width, h=self.height + self.rise, font=FONT, label=label,
+            background=background,
             more=Markup("").join(
                 Markup(' {}="{}"').format(name, value) for name, value in attributes.items()
             ),
@@ -356,6 +378,9 @@ class Plot:
         if key.form == "line":
             self._line(x, y, x + 18, y, key.colour, key.dash)
             self.parts[-1] = Markup(str(self.parts[-1]).replace("/>", ' stroke-width="2"/>'))
+        elif key.form == "dot":
+            self.put('<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{c}"/>',
+                     x=x + 9, y=y, c=self.colour(key.colour))  # fmt: skip
         elif key.form == "band":
             self.put('<path d="M{x:.1f},{y:.1f}h18v8h-18z" fill="{c}" opacity=".25"/>',
                      x=x, y=y - 4, c=self.colour(key.colour))  # fmt: skip
@@ -364,7 +389,9 @@ class Plot:
                      x=x + 6, y=y - 4, c=self.colour(key.colour))  # fmt: skip
 
 
-def _label(value: float, log: bool) -> str:
+def _label(value: float, log: bool, percent: bool = False) -> str:
+    if percent:
+        return f"{100 * value:g}%".replace("-", "−")
     return power(value) if log else number(value)
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from throughtime import __version__
 from throughtime.errors import ThroughtimeError
-from throughtime.gradients.advise import Finding
+from throughtime.gradients.advise import Finding, folded
 from throughtime.gradients.measure.census import CLASSES
 from throughtime.language import LANGUAGES, say
 from throughtime.report.embed import digest, embeddable, environment, text_of
@@ -25,14 +25,15 @@ from throughtime.report.gradients.figures import (
     real,
     steps,
 )
-from throughtime.report.gradients.panels import Measured, forms
+from throughtime.report.gradients.panels import Measured, Panel, forms
+from throughtime.report.gradients.panels.base import SMALL
 from throughtime.report.gradients.panels.units import classes
 from throughtime.report.tables import TAGS, both
 
 _MOST_ROWS = 200
 _WORDS = (
     "arithmetic_none", "sum_gain", "sum_gain_gated", "sum_arrives", "sum_injected", "sum_passed",
-    "sum_share", "sum_on", "step", "look_value", "unit_option",
+    "sum_share", "sum_on", "step", "look_value", "unit_option", "unit_among", "class_none",
     *(f"class_{name}" for name in CLASSES),
 )  # fmt: skip
 _FIGURES = ("on", "saturated_low", "saturated_high", "silent_sequences", "latched_sequences",
@@ -120,7 +121,7 @@ def render(view: View, *, language: str | None = None) -> str:
             training_table=_training_table(view.history),
             told=told,
             unit_figures=("class", *_FIGURES, "linearity"),
-            cards=[_card(found, keys) for found in view.findings],
+            cards=[_card(alike, keys) for alike in folded(view.findings)],
             layers=[_Layer(i, key, m, view) for i, (key, m) in enumerate(view.records.items())],
             over_training=training.figures(view.history),
             notes=list(_notes(view)),
@@ -142,7 +143,7 @@ class Figure:
     """A panel as it stands on the page."""
 
     name: str
-    drawing: Markup
+    drawings: tuple[Markup, ...]
     sentence: Markup
     timed: bool
     followed: bool
@@ -155,16 +156,28 @@ class _Layer:
         frames = [look["layers"][key] for look in view.history if key in look["layers"]]
         self.index, self.key = index, key
         self.m = {**m, "frames": frames, "lag": view.lag}
-        self.figures = [f for f in self._figures() if f.drawing or f.sentence]
+        self.figures = [f for f in self._figures() if f.drawings or f.sentence]
         self.timed = [f for f in self.figures if f.timed]
         self.others = [f for f in self.figures if not f.timed]
 
     def _figures(self) -> Iterator[Figure]:
         for name, panel in forms(self.m):
-            plot = panel.draw(self.m, None)
             sentence = both({k: panel.sentence(self.m, k) for k in LANGUAGES})
-            drawing = Markup("") if plot is None else plot.svg()
-            yield Figure(name, drawing, sentence, panel.timed, panel.followed)
+            drawings = tuple(self._drawings(panel))
+            yield Figure(name, drawings, sentence, panel.timed, panel.followed)
+
+    def _drawings(self, panel: Panel) -> Iterator[Markup]:
+        """What a panel draws; what runs over the whole page is drawn for phones too."""
+        plot = panel.draw(self.m, None)
+        if plot is None:
+            return
+        if plot.width <= SMALL:
+            yield plot.svg()
+            return
+        yield plot.svg(**{"class": "wide"})
+        narrow = panel.draw({**self.m, "narrow": True}, None)
+        assert narrow is not None
+        yield narrow.svg(**{"class": "narrow"})
 
     @property
     def facts(self) -> Iterator[tuple[str, Markup]]:
@@ -309,14 +322,17 @@ def _shorter(values: Any) -> Any:
     return _short(values, 4) if isinstance(values, Sequence) else values
 
 
-def _card(found: Finding, keys: Sequence[str]) -> dict[str, Any]:
-    """A finding, with the record it can be seen in."""
-    place = found.place if found.place in keys else None
+def _card(alike: Sequence[Finding], keys: Sequence[str]) -> dict[str, Any]:
+    """Findings of one kind, the worst first, each with the record it can be seen in."""
+    places = [_found(found, keys) for found in alike]
+    return {**places[0], "panel": _SHOWS.get(alike[0].cause, "signal"), "places": places}
+
+
+def _found(found: Finding, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "cause": found.cause,
         "place": found.place,
-        "shown": keys.index(place) if place is not None else None,
-        "panel": _SHOWS.get(found.cause, "signal"),
+        "shown": keys.index(found.place) if found.place in keys else None,
         "number": number(found.number),
         "reference": number(found.reference),
         **{

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from throughtime.gradients.advise import Finding
+from throughtime.gradients.advise import Finding, folded
 from throughtime.language import current_language, say
 from throughtime.report.gradients.figures import Curve, curve, factor, number
 from throughtime.report.gradients.panels import Measured
@@ -40,11 +40,19 @@ def summary(
 def _findings(findings: Sequence[Finding], language: str | None) -> Iterator[Text]:
     if not findings:
         yield Text(_say("no_finding", language), style="green")
-    for found in findings:
+    for worst, *others in folded(findings):
         yield Text.assemble(
-            ("! ", "bold red"), (f"{found.place}: ", "bold"), found.sentence(language)
+            ("! ", "bold red"),
+            (_say("terminal_place", language, place=worst.place), "bold"),
+            worst.sentence(language),
         )
-        yield Text(f"  → {found.suggestion(language)}")
+        yield Text(f"  → {worst.suggestion(language)}")
+        for found in others:
+            told = {"place": found.place, "number": number(found.number),
+                    "reference": number(found.reference)}  # fmt: skip
+            yield Text("  " + _say("terminal_also", language, **told))
+            if found.suggestion(language) != worst.suggestion(language):
+                yield Text(f"    → {found.suggestion(language)}")
 
 
 def _title(key: str, m: Measured, language: str | None) -> Text:
@@ -62,21 +70,28 @@ def _rows(m: Measured, language: str | None) -> Table:
     split = m["split"]
     means = {name: factor(_mean(curve(split[name]))) for name in ("slope", "weights", "total")}
     spoken = language or current_language()
+    gains = "terminal_gains" if m["kind"] == "elman" else "terminal_gains_gated"
     for name, values, log, text in (
         ("arrives", curve(m["signal"]["total"]), True, None),
         ("injected", curve(m["signal"]["injected"]), True, None),
-        ("gain", curve(split["total"]), False, _say("terminal_gains", language, **means)),
+        ("gain", curve(split["total"]), False, _say(gains, language, **means)),
         ("budget", curve(m["budget"]["share"]), False, budget_said(m, spoken)),
         ("reach", curve(m["transport"]["rho"]), True, transport_said(m, spoken)),
         ("units", curve(m["barcode"]["share"]), False, census_said(m, spoken)),
     ):
         note = _range(values, language) if text is None else text
-        table.add_row(_say(f"terminal_{name}", language), sparkline(values, log), Text(note))
+        ends = (0.0, 1.0) if name == "units" else None
+        table.add_row(_say(f"terminal_{name}", language), sparkline(values, log, ends), Text(note))
     return table
 
 
-def sparkline(values: Curve, log: bool = False, cells: int = _CELLS) -> str:
-    """The values as blocks, one a stretch; a space where there is nothing to show."""
+def sparkline(
+    values: Curve, log: bool = False, ends: tuple[float, float] | None = None, cells: int = _CELLS
+) -> str:
+    """The values as blocks, one a stretch; a space where there is nothing to show.
+
+    The blocks run from the smallest value to the largest, or over ``ends``.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         shown = np.log(values) if log else np.asarray(values, dtype=float)
     shown = np.where(np.isfinite(shown), shown, np.nan)
@@ -84,7 +99,7 @@ def sparkline(values: Curve, log: bool = False, cells: int = _CELLS) -> str:
     known = [v for v in means if np.isfinite(v)]
     if not known:
         return " " * len(means)
-    low, high = min(known), max(known)
+    low, high = ends or (min(known), max(known))
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BLOCKS[round((v - low) * scale)] if np.isfinite(v) else " " for v in means)
 

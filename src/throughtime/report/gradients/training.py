@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ from throughtime.report.gradients.figures import Curve, curve, real
 
 Looks = Sequence[Mapping[str, Any]]
 
-_LINES = (("accent", "solid"), ("warn", "dashed"), ("green", "mixed"), ("purple", "dotted"),
-          ("ink", "dashed"), ("muted", "solid"))  # fmt: skip
+_COLOURS = ("accent", "warn", "green", "purple", "ink", "muted")
+_DASHES = ("solid", "dashed", "mixed", "dotted")
 
 
 def figures(looks: Looks, language: str | None = None) -> dict[str, Plot]:
@@ -40,7 +41,7 @@ def clips(looks: Looks, language: str | None = None) -> Plot | None:
 
 
 def ends(looks: Looks, key: str, language: str | None = None) -> Plot | None:
-    """Rms‖g‖ at the first and at the last time step of a layer."""
+    """Rms‖g‖ at the first and at the last time step of a layer; 0 has no place on the scale."""
     pairs = np.array([list(_ends(look["layers"].get(key))) for look in looks])
     held = {"legend_first": pairs[:, 0], "legend_last": pairs[:, 1]}
     return _lines(looks, held, language, "axis_ends", log=True, entries=True)
@@ -72,9 +73,16 @@ def _lines(
     if usual is not None:
         plot.level(usual, "faint", dash="dotted")
     keys = []
-    for (name, values), (colour, dash) in zip(held.items(), _LINES, strict=False):
+    for (name, values), (colour, dash) in zip(held.items(), _styles(), strict=False):
         plot.line(at, np.where(np.isfinite(values), values, np.nan), colour, dash=dash)
         label = name.removeprefix("rnn.").replace("weight_", "")[:18]
         keys.append(Key(colour, name if entries else "", name=label, dash=dash))
-    plot.legend(keys[:3], x=20)
+    plot.legend(keys, x=20)
     return plot
+
+
+def _styles() -> Iterator[tuple[str, str]]:
+    """A colour and a dash a line, no two alike before the 24th."""
+    for number in itertools.count():
+        shift = number // len(_COLOURS)
+        yield _COLOURS[number % len(_COLOURS)], _DASHES[(number + shift) % len(_DASHES)]

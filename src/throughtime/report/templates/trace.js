@@ -221,6 +221,10 @@
     box.hidden = row === null;
     if (row === null) return;
     pick.value = row;
+    const alike = unitsLike(index, units.class[row]);
+    box.querySelector(".walk output").textContent = say.unit_among.replace("{kind}", say[`class_${units.class[row]}`])
+      .replace("{place}", alike.indexOf(row) + 1).replace("{count}", alike.length);
+    for (const button of box.querySelectorAll("[data-walk]")) button.disabled = alike.length < 2;
     for (const place of box.querySelectorAll("[data-figure]")) {
       const name = place.dataset.figure;
       const value = name === "class" ? null : units[name][row];
@@ -235,19 +239,54 @@
     band.setAttribute("opacity", ".35");
     box.querySelector(".drawing").replaceChildren(drawing);
   }
-  function mark(index, row = unitOf[index]) {
-    const svg = articles[index].querySelector("[data-panel=barcode] svg");
-    $(`r${index}-barcode-row`).textContent = "";
-    let line = svg.querySelector(".row");
-    if (row === null) { line?.remove(); return; }
+  const drawings = (index, panel) => [...articles[index].querySelectorAll(`[data-panel=${panel}] .drawing svg`)];
+  const unitsLike = (index, kind) => data.records[index].units.class.flatMap((one, row) => (one === kind ? [row] : []));
+
+  // A drawing in rows: where they lie, which was clicked, a frame about some of them.
+  function rowsIn(svg) {
+    const { top, bottom } = across(svg), [, , low, high] = svg.dataset.up.split(" ").map(Number);
+    return { top, high: (bottom - top) / (high - low), whole: svg.viewBox.baseVal };
+  }
+  function rowAt(event, svg) {
+    const box = svg.getBoundingClientRect(), { top, high, whole } = rowsIn(svg);
+    return Math.floor((whole.y + (event.clientY - box.top) / box.height * whole.height - top) / high);
+  }
+  function frame(svg, name, rows, margin) {
+    let line = svg.querySelector(`.${name}`);
+    if (!rows.length) { line?.remove(); return; }
     if (!line) {
       line = document.createElementNS(SVG, "rect");
-      for (const [key, v] of [["class", "row"], ["fill", "none"], ["stroke", "var(--warn)"], ["stroke-width", 1.5]]) line.setAttribute(key, v);
+      for (const [key, v] of [["class", name], ["fill", "none"], ["stroke", "var(--warn)"], ["stroke-width", 1.5]]) line.setAttribute(key, v);
       svg.append(line);
     }
-    const x = across(svg), high = (x.bottom - x.top) / data.records[index].units.unit.length;
-    for (const [key, v] of [["x", x.at(x.low) - 3], ["width", x.at(x.high) - x.at(x.low) + 6],
-                            ["y", x.top + row * high - 1], ["height", high + 2]]) line.setAttribute(key, v.toFixed(1));
+    const x = across(svg), { top, high } = rowsIn(svg);
+    for (const [key, v] of [["x", x.at(x.low) - margin], ["width", x.at(x.high) - x.at(x.low) + 2 * margin],
+                            ["y", top + rows[0] * high - 1], ["height", rows.length * high + 2]]) line.setAttribute(key, v.toFixed(1));
+  }
+  // Rows to click, or to go through by arrow keys and choose by Enter.
+  function pickable(index, panel, count, hover, pick) {
+    let near = null;
+    for (const svg of drawings(index, panel))
+      svg.addEventListener("click", (event) => {
+        const row = rowAt(event, svg);
+        if (row >= 0 && row < count) pick(near = row);
+      });
+    articles[index].querySelector(`[data-panel=${panel}] .drawing`).addEventListener("keydown", (event) => {
+      const move = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (move !== undefined) hover(near = near === null ? 0 : Math.min(count - 1, Math.max(0, near + move)));
+      else if (event.key === "Enter") pick(near ??= 0);
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  function mark(index, row = unitOf[index]) {
+    const alike = row === null ? [] : unitsLike(index, data.records[index].units.class[row]);
+    $(`r${index}-barcode-row`).textContent = "";
+    for (const svg of drawings(index, "barcode")) {
+      frame(svg, "alike", alike, 6);
+      frame(svg, "row", row === null ? [] : [row], 3);
+    }
   }
   function pickUnit(row, index = chosen) {
     unitOf[index] = row;
@@ -296,6 +335,8 @@
     showStep();
   }
 
+  const shownOf = (figure) => [...figure.querySelectorAll("svg")].find((svg) => svg.getClientRects().length);
+
   function download(name, type, text) {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type }));
@@ -314,7 +355,8 @@
     });
     for (const other of copy.querySelectorAll(spoken() === "en" ? ".zh" : ".en")) other.remove();
     const paper = document.createElementNS(SVG, "rect");
-    for (const [key, value] of [["width", "100%"], ["height", "100%"], ["fill", getComputedStyle(document.body).backgroundColor]])
+    for (const [key, value] of [["y", svg.viewBox.baseVal.y], ["width", "100%"], ["height", "100%"],
+                                ["fill", getComputedStyle(document.body).backgroundColor]])
       paper.setAttribute(key, value);
     copy.prepend(paper);
     return new XMLSerializer().serializeToString(copy);
@@ -358,11 +400,7 @@
     svg.addEventListener("pointermove", point);
     svg.addEventListener("pointerdown", point);
   }
-  const boxes = [...document.querySelectorAll(".drawing.timed")];
-  for (const box of boxes) {
-    box.addEventListener("scroll", () => {
-      for (const other of boxes) if (other.scrollLeft !== box.scrollLeft) other.scrollLeft = box.scrollLeft;
-    }, { passive: true });
+  for (const box of document.querySelectorAll(".drawing.timed"))
     box.addEventListener("keydown", (event) => {
       const move = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
       if (move === undefined) return;
@@ -370,36 +408,42 @@
       step.value = Math.min(Number(step.max), Math.max(0, Number(step.value) + move));
       showStep();
     });
-  }
   articles.forEach((article, index) => {
-    const svg = article.querySelector("[data-panel=barcode] svg"), count = data.records[index].units.unit.length;
-    if (!svg) return;
-    let near = 0;
-    svg.addEventListener("click", (event) => {
-      const box = svg.getBoundingClientRect(), { top, bottom } = across(svg);
-      const y = (event.clientY - box.top) / box.height * svg.viewBox.baseVal.height;
-      if (y < top || y >= bottom) return;
-      near = Math.floor((y - top) / (bottom - top) * count);
-      pickUnit(near, index);
+    const { units } = data.records[index], box = $(`r${index}-unit`);
+    if (!box) return;
+    const pick = box.querySelector("select");
+    pickable(index, "barcode", units.unit.length, (row) => {
+      mark(index, row);
+      $(`r${index}-barcode-row`).textContent = unitName(index, row);
+    }, (row) => pickUnit(row, index));
+    pick.addEventListener("change", () => pickUnit(Number(pick.value), index));
+    for (const button of box.querySelectorAll("[data-walk]"))
+      button.addEventListener("click", () => {
+        const alike = unitsLike(index, units.class[unitOf[index]]);
+        const next = alike.indexOf(unitOf[index]) + Number(button.dataset.walk) + alike.length;
+        pickUnit(alike[next % alike.length], index);
+      });
+
+    const [bars] = drawings(index, "census");
+    const kinds = [...bars.querySelectorAll("path[data-name^=class_]")].map((bar) => bar.dataset.name.slice(6));
+    const point = (row) => {
+      const name = words()[`class_${kinds[row]}`], [first] = unitsLike(index, kinds[row]);
+      frame(bars, "row", [row], 3);
+      $(`r${index}-census-row`).textContent = first === undefined ? words().class_none.replace("{kind}", name) : name;
+      return first;
+    };
+    pickable(index, "census", kinds.length, point, (row) => {
+      const first = point(row);
+      if (first === undefined) return;
+      pickUnit(first, index);
+      pick.focus({ preventScroll: true });
     });
-    svg.parentElement.addEventListener("keydown", (event) => {
-      const move = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-      if (move !== undefined) {
-        near = svg.querySelector(".row") ? Math.min(count - 1, Math.max(0, near + move)) : near;
-        mark(index, near);
-        $(`r${index}-barcode-row`).textContent = unitName(index, near);
-      } else if (event.key === "Enter") pickUnit(near, index);
-      else return;
-      event.preventDefault();
-    });
-    const pick = $(`r${index}-unit`).querySelector("select");
-    pick.addEventListener("change", () => pickUnit(near = Number(pick.value), index));
   });
   for (const button of document.querySelectorAll(".save")) {
     button.hidden = false;
     button.addEventListener("click", () => {
       if (button.dataset.csv) download("steps.csv", "text/csv;charset=utf-8", csv(data.records[button.dataset.csv]));
-      else download(`${button.dataset.save}.svg`, "image/svg+xml", picture(button.closest("figure").querySelector("svg")));
+      else download(`${button.dataset.save}.svg`, "image/svg+xml", picture(shownOf(button.closest("figure"))));
     });
   }
   addEventListener("hashchange", recall);

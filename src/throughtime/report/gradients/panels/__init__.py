@@ -37,7 +37,7 @@ PANELS: dict[str, Panel] = {
     "split": Panel(flow.split, flow.split_said, timed=True, followed=True),
     "paths": Panel(flow.paths, flow.paths_said, timed=True, followed=True),
     "budget": Panel(flow.budget, flow.budget_said, timed=True, followed=True),
-    "barcode": Panel(units.barcode, units.census_said, timed=True),
+    "barcode": Panel(units.barcode, units.barcode_said, timed=True),
     "lag_map": Panel(flow.lag_map, flow.lag_map_said, timed=True),
     "state": Panel(dynamics.state, dynamics.state_said, timed=True),
     "noise": Panel(flow.noise, flow.noise_said, timed=True, followed=True),

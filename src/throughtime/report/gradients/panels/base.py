@@ -49,8 +49,13 @@ def timed(
 ) -> Plot:  # fmt: skip
     """A plot over time, with room for a legend if it is to have one."""
     margins = (70, 26 if keyed else 8, 14, 40)
-    return Plot(WIDE, height if keyed else height - 18, (-0.5, m["steps"] - 0.5), y, log_y=log_y,
-                language=language, time=True, margins=margins)  # fmt: skip
+    return Plot(width(m), height if keyed else height - 18, (-0.5, m["steps"] - 0.5), y,
+                log_y=log_y, language=language, time=True, margins=margins)  # fmt: skip
+
+
+def width(m: Measured) -> int:
+    """Of a drawing over the whole page; on a phone it is as narrow as the others."""
+    return SMALL if m.get("narrow") else WIDE
 
 
 def history(m: Measured, *names: str) -> list[Curve]:

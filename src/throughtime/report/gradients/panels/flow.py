@@ -28,8 +28,8 @@ def signal(m: Measured, language: str | None = None) -> Plot | None:
     plot.axes("axis_time", "axis_signal")
     t = moments(m)
     plot.band(t, held["total_low"], held["total_high"], "accent", name="spread")
-    sparse = int((held["injected"] > 0).sum()) <= 60
-    if sparse and not m.get("frames"):
+    dotted = int((held["injected"] > 0).sum()) <= 60 and not m.get("frames")
+    if dotted:
         plot.dots(t, held["injected"], "warn", size=3.5, name="injected")
     else:
         plot.line(t, held["injected"], "warn", dash="dotted", name="injected")
@@ -40,7 +40,7 @@ def signal(m: Measured, language: str | None = None) -> Plot | None:
         [
             Key("accent", "legend_total"),
             Key("accent", "legend_spread", form="band"),
-            Key("warn", "legend_injected", dash="dotted"),
+            Key("warn", "legend_injected", form="dot" if dotted else "line", dash="dotted"),
             Key("warn", "legend_zero", form="block"),
         ]
     )
@@ -78,9 +78,9 @@ def split(m: Measured, language: str | None = None) -> Plot | None:
     plot.axes("axis_time", "axis_gain")
     plot.level(0.0, "faint")
     t = moments(m)
+    plot.line(t, held["total"], "ink", name="gain")
     plot.line(t, held["slope"], "warn", dash="dashed", name="slope")
     plot.line(t, held["weights"], "green", dash="mixed", name="weights")
-    plot.line(t, held["total"], "ink", name="gain")
     gated = "_gated" if m["kind"] != "elman" else ""
     plot.legend(
         [

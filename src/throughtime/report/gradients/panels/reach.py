@@ -13,11 +13,11 @@ from throughtime.report.gradients.panels.base import (
     FLOOR,
     LINES,
     SMALL,
-    WIDE,
     Measured,
     above,
     moments,
     timed,
+    width,
 )
 
 
@@ -62,7 +62,7 @@ def transport_said(m: Measured, language: str) -> str:
 def forecast(m: Measured, language: str | None = None) -> Plot | None:
     """The backward signal as another activation would carry it; a forecast."""
     others = {name: curve(found["total"]) for name, found in m["counterfactual"].items()}
-    own = curve(m["signal"]["total"])
+    own = curve(m["sample"]["total"])
     if not others or not (own > 0).any():
         return None
     plot = timed(m, span([own, *others.values()], log=True), 220, language, log_y=True)
@@ -78,8 +78,8 @@ def forecast_reach(m: Measured, language: str | None = None) -> Plot | None:
     if not others or not (own > 0).any():
         return None
     low, high = span([own, *others.values()], log=True)
-    plot = Plot(WIDE, 220, (0, max(1, len(own) - 1)), (max(low, FLOOR * high), high), log_y=True,
-                language=language, margins=(70, 26, 14, 40))  # fmt: skip
+    plot = Plot(width(m), 220, (0, max(1, len(own) - 1)), (max(low, FLOOR * high), high),
+                log_y=True, language=language, margins=(70, 26, 14, 40))  # fmt: skip
     plot.axes("axis_lag", "axis_rho")
     plot.level(real(m["transport"]["epsilon"]), "faint", dash="dotted")
     lags = np.arange(len(own), dtype=float)

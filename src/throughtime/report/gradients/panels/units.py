@@ -39,7 +39,7 @@ def census(m: Measured, language: str | None = None) -> Plot | None:
     shares = sorted((before | m["shares"]).items(), key=lambda item: -item[1])
     plot = Plot(SMALL, 60 + 24 * max(len(shares), 3), (0, 1), (0, max(len(shares), 3)),
                 language=language, margins=(150, 10, 44, 40))  # fmt: skip
-    plot.ticks(5, 0)
+    plot.ticks(5, 0, percent_x=True)
     plot.say(250, plot.up.start + 32, "axis_share", anchor="middle")
     for i, (name, share) in enumerate(shares):
         y = plot.y[1] - 0.5 - i
@@ -55,6 +55,13 @@ def census_said(m: Measured, language: str) -> str:
     """Shares of the classes of units."""
     told = classes(m["shares"], language)
     return say("traces.census_said", language, classes=told, units=m["units"])
+
+
+def barcode_said(m: Measured, language: str) -> str:
+    """Shares of the classes of units, and how many of the units are drawn."""
+    said, shown = census_said(m, language), len(m["barcode"]["units"])
+    some = shown < m["units"]
+    return said + (say("traces.barcode_some", language, shown=shown) if some else "")
 
 
 def classes(shares: Mapping[str, Any], language: str) -> str:
@@ -139,7 +146,7 @@ def gate_sides(m: Measured, language: str | None = None) -> Plot | None:
     if m["gates"] is None:
         return None
     plot = Plot(SMALL, 240, (-0.04, 1.04), (-0.04, 1.04), language=language)
-    plot.axes("axis_closed", "axis_open", percent=True, x_count=5)
+    plot.axes("axis_closed", "axis_open", percent=True, percent_x=True, x_count=5)
     keys = []
     names = list(m["gates"]["open"])
     for name, colour in zip(names, ("accent", "warn", "green"), strict=False):
