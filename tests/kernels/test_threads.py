@@ -13,13 +13,21 @@ import torch
 from kernel_calls import GATES, call
 
 from throughtime import cells
-from throughtime.kernels.cpu import pool, run
+from throughtime.kernels.cpu import plan, pool
 
 
 @pytest.fixture(autouse=True)
 def even_small_calls_are_shared(monkeypatch):
-    monkeypatch.setattr(run, "THREAD_WORK", 1.0)
-    monkeypatch.setattr(run, "SIDE_WORK", 1.0)
+    monkeypatch.setattr(plan, "THREAD_WORK", 1.0)
+    monkeypatch.setattr(plan, "SIDE_WORK", 1.0)
+    forget_plans()
+    yield
+    forget_plans()
+
+
+def forget_plans():
+    plan.forward_plan.cache_clear()
+    plan.backward_plan.cache_clear()
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -39,7 +47,7 @@ def test_outputs_do_not_depend_on_the_number_of_threads(name, lengths, threads):
 
 
 @pytest.mark.parametrize("name", GATES)
-@pytest.mark.parametrize("B", [1, 2, 5])
+@pytest.mark.parametrize("B", [0, 1, 2, 5])
 @pytest.mark.parametrize("H", [3, 64, 203])
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -69,8 +77,9 @@ def test_few_rows_of_many_units_are_one_tile_with_several_sides(threads, monkeyp
         side_by_side(function, frame, sides)
 
     side_by_side = pool.side_by_side
-    monkeypatch.setattr(run.pool, "side_by_side", seen)
-    monkeypatch.setattr(run, "SIDE_WORK", 2.5e4)
+    monkeypatch.setattr(pool, "side_by_side", seen)
+    monkeypatch.setattr(plan, "SIDE_WORK", 2.5e4)
+    forget_plans()
     threads(2)
     for B, H, sides in ((1, 256, [2]), (4, 256, [2]), (5, 256, []), (1, 64, [])):
         asked.clear()
@@ -80,19 +89,20 @@ def test_few_rows_of_many_units_are_one_tile_with_several_sides(threads, monkeyp
 
 def test_the_threads_of_a_call_are_those_of_pytorch(threads, monkeypatch):
     asked = []
-    monkeypatch.setattr(run, "SIDE_WORK", float("inf"))
+    monkeypatch.setattr(plan, "SIDE_WORK", float("inf"))
+    forget_plans()
 
     def alone(work, workers):
         asked.append(workers)
         for worker in range(workers):
             work.share(worker)
 
-    monkeypatch.setattr(run.pool, "together", alone)
+    monkeypatch.setattr(pool, "together", alone)
     given = call("gru", 4, 6, 3, 5)
     for n in (1, 2, 4, 99):
         threads(n)
         given.run()
-    assert asked == [1, 2, 4, 6]
+    assert asked == [2, 4, 6]  # one is no team
 
 
 def test_backward_with_other_threads_than_forward(threads):
@@ -213,8 +223,8 @@ def test_after_a_fork(threads):
 def test_a_process_ends_though_helpers_wait(fresh_python):
     script = (
         "import torch, throughtime as tt\n"
-        "from throughtime.kernels.cpu import run\n"
-        "run.THREAD_WORK = 1.0\n"
+        "from throughtime.kernels.cpu import plan\n"
+        "plan.THREAD_WORK = 1.0\n"
         "torch.set_num_threads(2)\n"
         "print(tt.nn.RNN(3, 4)(torch.randn(5, 6, 3))[0].shape)\n"
     )

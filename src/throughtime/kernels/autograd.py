@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -55,13 +56,12 @@ class Recurrence(torch.autograd.Function):
         """Gradients of every argument, None for those without."""
         dy, dh_n, dc_n = (*gradients, None)[:3]
         traced = isinstance(ctx.cell, str)
-        if not traced and (torch.is_grad_enabled() or transformed(dy, dh_n, dc_n)):
+        given = [g for g in gradients if g is not None]
+        if not traced and (torch.is_grad_enabled() or transformed(given)):
             return None, None, None, None, *_through_reference(ctx, (dy, dh_n, dc_n))
         x, h0, c0, w_ih, w_hh, _, _, theta, lengths, y, saved = ctx.saved_tensors
-        needs = dict(zip(_ARGUMENTS, ctx.needs_input_grad[4:], strict=True))
-        wanted = run.Wanted(
-            needs["x"], needs["w_ih"], needs["w_hh"], needs["b_ih"] or needs["b_hh"]
-        )
+        for_x, _, _, for_w_ih, for_w_hh, for_b_ih, for_b_hh, for_theta = ctx.needs_input_grad[4:]
+        wanted = run.Wanted(for_x, for_w_ih, for_w_hh, for_b_ih or for_b_hh)
         arguments = (
             ctx.cell, dy, dh_n, dc_n, x, h0, c0, w_ih, w_hh, theta, y, saved, lengths, ctx.reverse,
             wanted,
@@ -79,21 +79,18 @@ class Recurrence(torch.autograd.Function):
             None,
             None,
             None,
-            found["dx"] if needs["x"] else None,
+            found["dx"] if for_x else None,
             found["dh0"],
             found["dc0"] if c0 is not None else None,
-            found["dw_ih"] if needs["w_ih"] else None,
-            found["dw_hh"] if needs["w_hh"] else None,
-            _bias(found, shape.from_x) if needs["b_ih"] else None,
-            _bias(found, shape.from_h) if needs["b_hh"] else None,
-            found["dtheta"][: theta.shape[0]] if needs["theta"] else None,
+            found["dw_ih"] if for_w_ih else None,
+            found["dw_hh"] if for_w_hh else None,
+            _bias(found["db"], shape.from_x) if for_b_ih else None,
+            _bias(found["db"], shape.from_h) if for_b_hh else None,
+            found["dtheta"][: theta.shape[0]] if for_theta else None,
         )
 
 
-_ARGUMENTS = ("x", "h0", "c0", "w_ih", "w_hh", "b_ih", "b_hh", "theta")
-
-
-def transformed(*tensors: Tensor | None) -> bool:
+def transformed(tensors: Iterable[Tensor]) -> bool:
     """Whether a transform of ``torch.func`` or forward-mode differentiation is at work.
 
     A tensor that is batched by one has no numbers of its own.
@@ -101,14 +98,15 @@ def transformed(*tensors: Tensor | None) -> bool:
     return (
         torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore
         or torch.autograd.forward_ad._current_level >= 0
-        or any(t is not None and not torch._C._has_storage(t) for t in tensors)
+        or not all(map(torch._C._has_storage, tensors))
     )
 
 
-def _bias(found: dict[str, Tensor], blocks: tuple[int, ...]) -> Tensor:
+def _bias(sums: Tensor, blocks: tuple[int, ...]) -> Tensor:
     """The rows of the sums that a bias enters, one after another, in memory of their own."""
-    rows = [found["db"][block] for block in blocks]
-    return rows[0].clone() if len(rows) == 1 else torch.cat(rows)
+    if len(blocks) == len(sums):
+        return sums.flatten().clone()
+    return torch.cat([sums[block] for block in blocks])
 
 
 def reference(

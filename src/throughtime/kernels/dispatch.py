@@ -73,7 +73,8 @@ def backend(
     """
     x, h0, *rest = _at_work(tensors)
     rest = rest if SHAPES[name].has_cell else [None, *rest]
-    reason = _why_not(name, places, (x, h0, *rest), leak, w_hr, lengths)
+    found = registry.activations_of(places)
+    reason = _why_not(name, places, found, (x, h0, *rest), leak, w_hr, lengths)
     if reason is not None:
         return Backend("reference", say(reason[0], **reason[1]))
     here = None if x is None else engines.engine(x)
@@ -103,15 +104,16 @@ def recur(
         reverse: as in :mod:`throughtime.cells`.
         reference: the same call there.
     """
-    given = _at_work(tensors)
-    reason = _why_not(name, places, given, leak, w_hr, lengths)
+    given, found = _at_work(tensors), registry.activations_of(places)
+    reason = _why_not(name, places, found, given, leak, w_hr, lengths)
     if reason is not None:
         _tell(name, reason)
         return reference()
+    assert found is not None
     if given is not tensors:
         with torch.autocast("cuda" if given[0].is_cuda else "cpu", enabled=False):  # pyright: ignore
-            return _kernel(name, places, given, leak, lengths, reverse)
-    return _kernel(name, places, given, leak, lengths, reverse)
+            return _kernel(name, places, *found, given, leak, lengths, reverse)
+    return _kernel(name, places, *found, given, leak, lengths, reverse)
 
 
 def _at_work(tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
@@ -133,14 +135,13 @@ def _at_work(tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
 def _kernel(
     name: str,
     places: tuple[Pointwise, ...],
+    activations: Activations,
+    learnt: Names,
     tensors: Sequence[Tensor | None],
     leak: float,
     lengths: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, ...]:
-    found = registry.activations_of(places)
-    assert found is not None
-    activations, learnt = found
     x, w_hh = tensors[0], tensors[4]
     assert x is not None and w_hh is not None
     theta = theta_of(places, activations, learnt, x, w_hh.shape[1])
@@ -186,42 +187,39 @@ def theta_of(
 def _why_not(
     name: str,
     places: Sequence[Pointwise],
+    found: tuple[Activations, Names] | None,
     tensors: Sequence[Tensor | None],
     leak: float,
     w_hr: Tensor | None,
     lengths: Tensor | None,
 ) -> Reason | None:
     """What keeps the kernel from a call: an entry of the catalogue and its fields."""
-    found = registry.activations_of(places)
     if found is None:
         callables = [p for p in places if registry.activations_of([p]) is None]
         return "kernels.callable", {"name": getattr(callables[0], "__name__", repr(callables[0]))}
     if w_hr is not None:
         return "kernels.projection", {}
-    x = tensors[0]
-    assert x is not None
-    here = engines.engine(x)
+    x, *others = present = [t for t in tensors if t is not None]
+    here, dtype, device = engines.engine(x), x.dtype, x.get_device()
     if here is None:
         return "kernels.no_triton" if x.is_cuda else "kernels.device", {"device": str(x.device)}
-    if x.dtype not in here.formats:
-        return "kernels.dtype", {"dtype": str(x.dtype)}
-    device = x.get_device()
-    for t in tensors:
-        if t is not None:
-            if t.dtype is not x.dtype:
-                return "kernels.mixed", {"dtypes": f"{x.dtype}, {t.dtype}"}
-            if t.get_device() != device:
-                return "kernels.devices", {"devices": f"{x.device}, {t.device}"}
+    if dtype not in here.formats:
+        return "kernels.dtype", {"dtype": str(dtype)}
+    for t in others:
+        if t.dtype is not dtype:
+            return "kernels.mixed", {"dtypes": f"{dtype}, {t.dtype}"}
+        if t.get_device() != device:
+            return "kernels.devices", {"devices": f"{x.device}, {t.device}"}
     if not _fit(name, places, tensors, lengths):
         return "kernels.shapes", {}
     if torch.compiler.is_compiling():
         return None
-    if transformed(*tensors):
+    if transformed(present):
         return "kernels.transform", {}
     cell = registry.cell(name, *found, leak)
-    unwritten = _checked.get((cell, x.dtype, here.name))
+    unwritten = _checked.get((cell, dtype, here.name))
     if unwritten is None:
-        unwritten = _checked[cell, x.dtype, here.name] = _compile(here, cell, x.dtype)
+        unwritten = _checked[cell, dtype, here.name] = _compile(here, cell, dtype)
     return ("kernels.no_vector_form", {"function": unwritten}) if unwritten else None
 
 

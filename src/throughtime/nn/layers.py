@@ -121,6 +121,8 @@ class Stack(Recurrent):
                 ys.append(y)
                 last.append(tuple(end))
             x = torch.cat(ys, dim=-1) if len(ys) > 1 else ys[0]
+        if len(last) == 1:
+            return x, tuple(end.unsqueeze(0) for end in last[0])
         return x, tuple(torch.stack(ends) for ends in zip(*last, strict=True))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from throughtime.activations.emit.program import NotEmittable
-from throughtime.kernels.cpu import run
+from throughtime.kernels.cpu import plan, run
 from throughtime.kernels.cpu.pointwise import Cell
 
 # bytes of a thread's stack that a step may take
@@ -99,9 +99,9 @@ class Step:
     def of(cls, cell: Cell | None, x: Tensor, weights: Weights) -> Step | None:
         """The step for such arguments; None where the kernel cannot make it."""
         w_ih, w_hh, b_ih, b_hh = weights
-        if cell is None or w_ih is None or w_hh is None or x.dtype not in run.NAMES:
+        if cell is None or w_ih is None or w_hh is None or x.dtype not in plan.NAMES:
             return None
-        H, real = w_hh.shape[-1], run.NAMES[x.dtype]
+        H, real = w_hh.shape[-1], plan.NAMES[x.dtype]
         rows = cell.shape.gates * H
         wanted = (rows, x.shape[-1]), (rows, H), (rows,), (rows,)
         for w, shape in zip(weights, wanted, strict=True):
@@ -111,25 +111,24 @@ class Step:
                 return None
         if x.dim() not in (1, 2) or not x.numel():
             return None
-        sizes = run.Sizes.of(x.reshape(1, -1, x.shape[-1]), H)
-        pitch, x_pitch = sizes.pitch(H), sizes.pitch(sizes.I)
+        I = x.shape[-1]  # noqa: E741
+        sizes = plan.Sizes.of(x.dtype, 1, x.numel() // I, I, H)
+        pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
         room = sizes.B * (pitch * (2 + cell.shape.saved) + x_pitch) + cell.shape.sums * pitch
         if room * sizes.bytes > ROOM:
             return None
         try:
-            _, pointwise, _ = run.pointwise(cell, real)
+            _, pointwise, _ = plan.pointwise(cell, real)
         except NotEmittable:
             return None
         theta = run.parameters(cell, None, x, pitch)
-        frame = run.frame_of(
-            workers=1, tiles=1, rows=sizes.B, T=1, B=sizes.B, I=sizes.I, H=H,
-            vectors=sizes.vectors(H), pitch=pitch, x_vectors=sizes.vectors(sizes.I),
-            x_pitch=x_pitch, pointwise=pointwise, x_t=sizes.B * sizes.I, x_b=sizes.I,
+        frame = sizes.frame(
+            workers=1, tiles=1, rows=sizes.B, pointwise=pointwise, x_t=sizes.B * I, x_b=I,
             w_ih=w_ih.data_ptr(), w_hh=w_hh.data_ptr(), theta=theta.data_ptr(),
             b_ih=0 if b_ih is None else b_ih.data_ptr(),
             b_hh=0 if b_hh is None else b_hh.data_ptr(), scratch_stride=room,
         )  # fmt: skip
-        function = run.entry(real, f"step_{cell.name}", 6 if cell.shape.has_cell else 4)
+        function = plan.loops(real).function(f"step_{cell.name}", 6 if cell.shape.has_cell else 4)
         return cls(cell, function, frame, (*weights, theta), (*x.shape[:-1], H))
 
     def __call__(
