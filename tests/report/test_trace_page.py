@@ -727,3 +727,41 @@ def test_a_forecast_stands_beside_the_same_sequences():
     held = found.measured()["rnn.l0"]
     assert held["sample"]["total"] == pytest.approx(first.measured()["rnn.l0"]["signal"]["total"])
     assert held["sample"]["total"][-1] < 0.1 * held["signal"]["total"][-1]
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_every_chart_has_its_numbers_in_a_table(opened, kind):
+    found = traced(kind(3, H))
+    held = found.measured(costly=True)["rnn.l0"]
+    with opened(lambda path: found.to_html(path, costly=True)) as page:
+
+        def columns(name):
+            box = page.locator(f"[data-table={name}]")
+            box.locator("summary").click()
+            rows = box.locator("tr").evaluate_all(
+                "rows => rows.map(r => [...r.cells].map(c => c.innerText))"
+            )
+            return dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
+
+        def numbers(values, form=number):
+            return tuple(map(form, values))
+
+        over_time = columns("table_steps")
+        assert over_time["Signal to noise"] == numbers(held["signal_to_noise"])
+        for name, title in {"carry": "carried over", "z": "gate z", "f": "gate f"}.items():
+            if kind is not nn.RNN and name in held["split"]["paths"]:
+                assert over_time[title] == numbers(held["split"]["paths"][name], percent)
+        units = columns("table_units")
+        if kind is not nn.RNN:
+            assert units["Time scale τ"] == numbers(held["gates"]["time_scale"], steps)
+            for gate, shut in held["gates"]["closed"].items():
+                assert units[f"{gate} shut"] == numbers(shut, percent)
+        used = columns("table_usage")
+        assert used["Density"] == numbers(d for u in held["usage"].values() for d in u["density"])
+        assert set(used["Where"]) == set(held["usage"])
+        sent = columns("table_lag_map")
+        for row, step in enumerate(held["lag_map"]["steps"]):
+            assert sent[f"From step {step}"] == numbers(held["lag_map"]["norm"][row])
+        ranks = columns("table_ranks")
+        assert ranks["Exponent λ"] == numbers(held["lyapunov"]["exponents"])
+        assert ranks["Singular value"] == numbers(held["one_step"]["singular_values"]["median"])

@@ -17,20 +17,12 @@ from throughtime.gradients.measure.census import CLASSES
 from throughtime.language import LANGUAGES, say
 from throughtime.report.embed import digest, embeddable, environment, text_of
 from throughtime.report.gradients import training
-from throughtime.report.gradients.figures import (
-    curve,
-    factor,
-    number,
-    percent,
-    real,
-    steps,
-)
+from throughtime.report.gradients.figures import curve, number, percent, real, steps
 from throughtime.report.gradients.panels import Measured, Panel, forms
 from throughtime.report.gradients.panels.base import SMALL
-from throughtime.report.gradients.panels.units import classes
+from throughtime.report.gradients.tables import series, table, tables, told
 from throughtime.report.tables import TAGS, both
 
-_MOST_ROWS = 200
 _WORDS = (
     "arithmetic_none", "sum_gain", "sum_gain_gated", "sum_arrives", "sum_injected", "sum_passed",
     "sum_share", "sum_on", "step", "look_value", "unit_option", "unit_among", "class_none",
@@ -38,19 +30,6 @@ _WORDS = (
 )  # fmt: skip
 _FIGURES = ("on", "saturated_low", "saturated_high", "silent_sequences", "latched_sequences",
             "gradient")  # fmt: skip
-_COLUMNS = {
-    "total": ("signal", "total"),
-    "low": ("signal", "total_low"),
-    "high": ("signal", "total_high"),
-    "zero": ("signal", "total_zero"),
-    "injected": ("signal", "injected"),
-    "slope": ("split", "slope"),
-    "weights": ("split", "weights"),
-    "gain": ("split", "total"),
-    "share": ("budget", "share"),
-    "state": ("state",),
-    "on": ("barcode", "share"),
-}
 
 
 @dataclass(frozen=True)
@@ -133,11 +112,6 @@ def render(view: View, *, language: str | None = None) -> str:
     )
 
 
-def told(entry: str, /, **fields: Any) -> Markup:
-    """An entry of the room in both languages."""
-    return both({k: say(f"traces.{entry}", k, **fields) for k in LANGUAGES})
-
-
 @dataclass(frozen=True)
 class Figure:
     """A panel as it stands on the page."""
@@ -198,85 +172,7 @@ class _Layer:
 
     @property
     def tables(self) -> Iterator[tuple[str, Markup]]:
-        yield "table_steps", self._steps()
-        yield "table_lags", self._lags()
-        yield "table_units", self._units()
-        if self.m["counterfactual"]:
-            yield "table_forecast", self._forecast()
-
-    def _steps(self) -> Markup:
-        columns = {name: series(self.m, name) for name in _COLUMNS}
-        every = max(1, -(-self.m["steps"] // _MOST_ROWS))
-        form = {"zero": percent, "share": _exact_percent, "on": percent,
-                "slope": factor, "weights": factor, "gain": factor}  # fmt: skip
-        rows = [
-            [str(t), *(form.get(name, number)(values[t]) for name, values in columns.items())]
-            for t in range(0, self.m["steps"], every)
-        ]
-        note = told("table_thinned", n=every) if every > 1 else Markup("")
-        return note + table("table_steps", ("step", *columns), rows)
-
-    def _lags(self) -> Markup:
-        rho, zero = curve(self.m["transport"]["rho"]), curve(self.m["transport"]["zero"])
-        share = np.cumsum(np.nan_to_num(curve(self.m["budget"]["by_lag"])))
-        every = max(1, -(-len(rho) // _MOST_ROWS))
-        rows = [
-            [str(k), number(rho[k]), percent(zero[k]),
-             percent(share[k - 1]) if 0 < k <= len(share) else "–"]
-            for k in range(0, len(rho), every)
-        ]  # fmt: skip
-        return table("table_lags", ("lag", "rho", "rho_zero", "cumulative"), rows)
-
-    def _units(self) -> Markup:
-        held = self.m["census"]
-        rows = [
-            [str(unit), told(f"class_{held['label'][unit]}"), percent(held["on"][unit]),
-             percent(held["saturated_low"][unit]), percent(held["saturated_high"][unit]),
-             number(held["gradient"][unit])]
-            for unit in range(len(held["label"]))
-        ]  # fmt: skip
-        return table(
-            "table_units", ("unit", "class", "on", "off_low", "off_high", "gradient"), rows
-        )
-
-    def _forecast(self) -> Markup:
-        m = self.m
-        own = {"horizon": m["transport"]["horizon"]["value"], "shares": m["shares"]}
-        rows = [
-            [
-                name,
-                steps(found["horizon"]),
-                both({k: classes(found["shares"], k) for k in LANGUAGES}),
-            ]
-            for name, found in {m["activation"]: own, **m["counterfactual"]}.items()
-        ]
-        return table("table_forecast", ("activation", "horizon", "classes"), rows)
-
-
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Markup]]) -> Markup:
-    """Rows of text, the first column their name, in a box that scrolls."""
-    head = Markup("").join(
-        Markup('<th scope="col" class="n">{}</th>').format(told(f"column_{name}"))
-        for name in columns
-    )
-    body = Markup("").join(
-        Markup('<tr><th scope="row" class="n">{}</th>{}</tr>').format(
-            row[0], Markup("").join(Markup('<td class="n">{}</td>').format(c) for c in row[1:])
-        )
-        for row in rows
-    )
-    return Markup(
-        '<div class="scroll" role="group" tabindex="0"><table><caption class="unseen">{}</caption>'
-        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>"
-    ).format(told(caption), head, body)
-
-
-def series(m: Measured, name: str) -> np.ndarray:
-    """One column of the table of steps."""
-    held: Any = m
-    for part in _COLUMNS[name]:
-        held = held[part]
-    return curve(held)
+        return tables(self.m)
 
 
 def _data(key: str, m: Measured, view: View) -> dict[str, Any]:
@@ -291,7 +187,7 @@ def _data(key: str, m: Measured, view: View) -> dict[str, Any]:
         "kind": m["kind"],
         "reverse": m["reverse"],
         "steps": m["steps"],
-        "series": {name: _short(series(m, name)) for name in _COLUMNS},
+        "series": {name: _short(values) for name, values in series(m).items()},
         "frames": frames if len(frames) == len(view.history) else [],
         "units": _units(m),
     }
@@ -427,7 +323,3 @@ def _sample(records: Iterable[Measured]) -> Iterator[Markup]:
             whole=max(m["sequences"] for m in some),
             error=percent(max(real(m["sample"]["error"]) for m in some)),
         )  # fmt: skip
-
-
-def _exact_percent(share: Any) -> str:
-    return f"{number(100 * real(share))}%" if math.isfinite(real(share)) else "–"

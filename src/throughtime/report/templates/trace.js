@@ -284,8 +284,8 @@
     const alike = row === null ? [] : unitsLike(index, data.records[index].units.class[row]);
     $(`r${index}-barcode-row`).textContent = "";
     for (const svg of drawings(index, "barcode")) {
-      frame(svg, "alike", alike, 6);
-      frame(svg, "row", row === null ? [] : [row], 3);
+      frame(svg, "alike", alike, 4);
+      frame(svg, "row", row === null ? [] : [row], 2);
     }
   }
   function pickUnit(row, index = chosen) {
@@ -435,6 +435,7 @@
     pickable(index, "census", kinds.length, point, (row) => {
       const first = point(row);
       if (first === undefined) return;
+      $(`r${index}-barcode`).scrollIntoView();
       pickUnit(first, index);
       pick.focus({ preventScroll: true });
     });
