@@ -27,6 +27,8 @@ from throughtime.kernels.cpu.pointwise import Cell, SHAPES
 from throughtime.kernels.cuda import persistent, plan, steps
 
 name, way, H, format = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+if "tf32" in sys.argv:
+    torch.set_float32_matmul_precision("high")
 dtype = getattr(torch, format)
 letters = {"float32": "fp32", "float64": "fp64", "bfloat16": "bf16"}[format]
 wide = "fp64" if format == "float64" else "fp32"
@@ -62,7 +64,8 @@ with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
     file.write(code.asm["cubin"])
     file.flush()
     use = subprocess.run([dump, "-res-usage", file.name], capture_output=True, text=True).stdout
-print(json.dumps({"shared": code.metadata.shared, "use": use}))
+tf32 = ".tf32" in code.asm["ptx"]
+print(json.dumps({"shared": code.metadata.shared, "use": use, "tf32": tf32}))
 """
 
 # the largest that stay on the chip, by format, and one that does not
@@ -74,32 +77,47 @@ LARGEST = {
 SHARED_OF_AN_H100 = 227 * 1024
 
 
-def use(name: str, way: str, H: int, dtype: str) -> tuple[int, int]:
-    """Bytes of shared memory, and of spilled registers of each thread."""
+def compiled(*arguments: str) -> dict:
+    """What a cell, way, H and format (and ``"tf32"``) compile to."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, name, way, str(H), dtype],
+        [sys.executable, "-c", SCRIPT, *arguments],
         env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def spilled(found: dict) -> int:
+    """Bytes of a thread's registers in local memory."""
     stack = re.search(r"STACK:(\d+)", found["use"])
     assert stack is not None
-    return found["shared"], int(stack[1])
+    return int(stack[1])
 
 
 @pytest.mark.parametrize("way", ["forward", "backward"])
 @pytest.mark.parametrize("name,dtype", [(n, d) for n, of in LARGEST.items() for d in of])
 def test_the_largest_cell_of_one_kernel_fits_on_the_chip(name, dtype, way):
-    shared, spilled = use(name, way, LARGEST[name][dtype], dtype)
-    assert shared <= SHARED_OF_AN_H100
+    found = compiled(name, way, str(LARGEST[name][dtype]), dtype)
+    assert found["shared"] <= SHARED_OF_AN_H100
+    assert not found["tf32"]
     if dtype != "bfloat16":  # its largest cells keep a few words of a thread in local memory
-        assert spilled == 0
+        assert spilled(found) == 0
 
 
 @pytest.mark.parametrize("way", ["forward", "backward"])
 @pytest.mark.parametrize("name", LARGEST)
 def test_the_kernel_of_a_step(name, way):
-    shared, spilled = use(name, way, 1000, "float32")
-    assert spilled == 0
-    assert shared <= SHARED_OF_AN_H100
+    found = compiled(name, way, "1000", "float32")
+    assert spilled(found) == 0
+    assert found["shared"] <= SHARED_OF_AN_H100
+
+
+@pytest.mark.parametrize(
+    "name,way", [("elman", "forward"), ("gru", "backward"), ("lstm", "forward")]
+)
+def test_float32_is_multiplied_as_tf32_where_pytorch_is_told_to(name, way):
+    """By ``torch.set_float32_matmul_precision("high")``."""
+    found = compiled(name, way, str(LARGEST[name]["float32"]), "float32", "tf32")
+    assert found["tf32"]
+    assert found["shared"] <= SHARED_OF_AN_H100
