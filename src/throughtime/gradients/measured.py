@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,9 @@ from throughtime.gradients.measure.series import (
     above,
     by_time,
     mean,
+    norms,
     numpy,
+    rms,
     squared_norms,
     steps_of,
 )
@@ -51,7 +53,7 @@ _CHEAP_STATE = 256
 _ROWS, _COLUMNS = 64, 240
 _EXPONENTS, _SEQUENCES = 64, 8
 _STARTS, _START_SEQUENCES = 4, 2
-_SMALL_STATE = 128
+_TINY_STATE, _SMALL_STATE = 64, 128
 _POINTS = 16_384
 _HISTORY = 16_384
 
@@ -72,8 +74,8 @@ def measured(
             same shape at a sound start over 2 of them) and, beyond 256 state variables, the
             singular values of single steps too. What is left out is null, and named in
             ``left_out``. ``one_step`` looks at 4 steps of 2 sequences then, and otherwise at 2 of
-            one, with the eigenvalues of one; beyond 128 state variables at one step, where the
-            spectral radius comes from powers of J_t and ``non_normality`` is null.
+            one, with the eigenvalues of one; beyond 64 state variables at one step, and beyond 128
+            its spectral radius comes from powers of J_t and ``non_normality`` is null.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
         sequences: how many sequences of the batch, from the first, are looked at for all but
@@ -141,30 +143,24 @@ def _law(some: Record, costly: bool) -> dict[str, Any]:
     r = some.recurrence
     if costly:
         return _one_step(one_step(some))
-    small = r.state_size <= _SMALL_STATE
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # matrices so small are done before other threads are awake
-    try:
-        return _one_step(one_step(some, 1 + small, 1, spectra=int(small)))
-    finally:
-        torch.set_num_threads(threads)
+    tiny, small = r.state_size <= _TINY_STATE, r.state_size <= _SMALL_STATE
+    return _one_step(one_step(some, 1 + tiny, 1, spectra=int(small)))
 
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:
-    size = numpy(squared_norms(record.run.total)).sum(0)
+    sizes = norms(record.run.total)
     count, whole = len(some.lengths), len(record.lengths)
+    size = numpy(sizes.square()).sum(0)
     spread = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
     return {
         "sequences": count,
         "error": spread * ((1 - count / whole) / count) ** 0.5,
-        "total": signal(some).total,
+        "total": rms(by_time(some, sizes[:, :count])),
     }
 
 
 def _transport(found: Transport) -> dict[str, Any]:
-    held = plain(replace(found, per_sequence=np.zeros((0, 0))))
-    del held["per_sequence"]
-    return held
+    return _without(found, "per_sequence")
 
 
 def _one_step(found: OneStep) -> dict[str, Any]:
@@ -172,14 +168,18 @@ def _one_step(found: OneStep) -> dict[str, Any]:
     values = found.singular_values
     some = values if len(values) else np.full((1, values.shape[-1]), np.nan)
     ranked = {"median": np.median(some, 0), "low": some.min(0), "high": some.max(0)}
-    return plain(replace(found, singular_values=np.zeros(0))) | {"singular_values": ranked}
+    return _without(found, "singular_values") | {"singular_values": ranked}
+
+
+def _without(found: Any, name: str) -> dict[str, Any]:
+    return {f.name: getattr(found, f.name) for f in fields(found) if f.name != name}
 
 
 def _lyapunov(record: Record) -> dict[str, Any]:
     """The leading exponents, and their range in networks of the same shape at a sound start."""
     starts = [_leading(r).exponents for r in ensemble(record, _STARTS, _START_SEQUENCES)]
     start = {"low": np.min(starts, 0), "high": np.max(starts, 0), "networks": _STARTS}
-    return plain(_leading(record.first(_SEQUENCES))) | {"start": plain(start)}
+    return plain(_leading(record.first(_SEQUENCES))) | {"start": start}
 
 
 def _leading(sample: Record) -> Spectrum:
@@ -301,7 +301,7 @@ def _others(record: Record, compare: Sequence[object] | None) -> dict[str, Any]:
     found = {}
     for phi in others:
         other = counterfactual(record, phi)
-        reach = transport(other, probes=2, resamples=0, cells=False)
+        reach = transport(other, probes=1, resamples=0, cells=False)
         found[other.recurrence.phi.name] = {
             "total": signal(other).total,
             "rho": reach.rho,

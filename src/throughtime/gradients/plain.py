@@ -20,6 +20,12 @@ def plain(value: Any) -> Any:
         >>> plain({"rho": np.array([1.0, np.nan, np.inf])})
         {'rho': [1.0, None, 'Infinity']}
     """
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else _odd(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -29,12 +35,12 @@ def plain(value: Any) -> Any:
         if not odd.any():
             return value.tolist()
         held = value.astype(object)
-        held[odd] = [plain(v) for v in value[odd].tolist()]
+        held[odd] = [_odd(v) for v in value[odd].tolist()]
         return held.tolist()
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def _odd(value: float) -> str | None:
+    return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -113,23 +113,14 @@ class _Count:
 def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float, Tensor]:
     """Pre-activation, slope, sup|φ'| and δ of one activation of a record, in run order."""
     r, run = record.recurrence, record.run
-    if place == "c" and r.kind == "lstm":
-        assert run.orbit.cell is not None and run.orbit.cell_slope is not None
-        assert r.phi_output is not None and run.pulled.cell is not None
-        return run.orbit.cell, run.orbit.cell_slope, r.phi_output.steepest, run.pulled.cell
-    if place not in r.gates:
-        known = ", ".join((*r.gates, *(("c",) if r.kind == "lstm" else ())))
+    places = (*r.gates, "c") if r.kind == "lstm" else r.gates
+    if place not in places:
+        known = ", ".join(places)
         raise TraceError("gradients.no_such_place", place=place, layer=record.key, known=known)
-    block = record.gate_block
-    if "orbit" not in vars(run):  # one place alone does not need all of it
-        a, phi = run.preactivation(place).contiguous(), r.activation_of(place)
-        return a, phi.both(a)[1], phi.steepest, block(run.delta, place)
-    return (
-        block(run.orbit.preactivation, place),
-        block(run.orbit.slope, place),
-        r.activation_of(place).steepest,
-        block(run.delta, place),
-    )
+    delta = run.pulled.cell if place == "c" else record.gate_block(run.delta, place)
+    assert delta is not None
+    orbit, steepest = run.orbit, r.activation_of(place).steepest
+    return orbit.argument(place), orbit.slope_of(place), steepest, delta
 
 
 def _counted(record: Record, place: str, epsilon: float) -> _Count:
@@ -139,7 +130,7 @@ def _counted(record: Record, place: str, epsilon: float) -> _Count:
         on = torch.where(record.alive.unsqueeze(-1), on, 0.0)
         delta = torch.where(record.alive.unsqueeze(-1), delta, 0.0)
     steps, by_sequence = int(record.lengths.sum()), on.sum(0)
-    came_on = on[0] + (on[1:] - on[:-1]).clamp_min_(0).sum(0)
+    came_on = by_sequence - (on[1:] * on[:-1]).sum(0)
     ended = on.gather(0, (record.lengths - 1).clamp_min(0)[None, :, None].expand(1, *on.shape[1:]))
     was_on, ran = by_sequence > 0, record.lengths > 0
     latched = (came_on == 1) & (ended[0] == 0)

@@ -48,7 +48,7 @@ def gates(record: Record) -> Gates:
     if r.kind == "elman":
         raise TraceError("gradients.no_gates", layer=record.key)
     names = ("r", "z") if r.kind == "gru" else ("i", "f", "o")
-    values = {name: steps_of(record, record.run.orbit.gates[name]) for name in names}
+    values = {name: steps_of(record, record.run.orbit.value(name)) for name in names}
     keep = numpy(values["z" if r.kind == "gru" else "f"].mean(0, dtype=torch.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
         time_scale = np.where(keep >= 1, np.inf, np.where(keep > 0, -1 / log(keep), 0.0))

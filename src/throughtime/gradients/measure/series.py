@@ -24,7 +24,7 @@ def steps_of(record: Record, sequence: Tensor) -> Tensor:
 
 def above(tensor: Tensor, bound: float) -> Tensor:
     """1 where the size of an entry is above a bound, else 0, as numbers: faster than a mask."""
-    return tensor.abs().sub_(bound).sign_().clamp_min_(0).nan_to_num_(0.0)
+    return tensor.abs().gt_(bound)
 
 
 def squared_norms(tensor: Tensor) -> Tensor:
@@ -105,7 +105,8 @@ def ratio(above: Array, below: Array) -> Array:
 
 def slope_of(values: Array) -> float:
     """Slope per index of the least-squares line through the finite values; NaN for fewer than 2."""
-    index = np.arange(len(values))[np.isfinite(values)]
+    index = np.flatnonzero(np.isfinite(values))
     if len(index) < 2:
         return float("nan")
-    return float(np.polyfit(index, values[index], 1)[0])
+    lag = index - index.mean()
+    return float(lag @ values[index] / (lag @ lag))

@@ -13,7 +13,7 @@ from throughtime.gradients.measure.series import Array, numpy, steps_of
 from throughtime.gradients.record.record import Record
 
 # numbers of which quantiles are taken
-_SOME = 20_000
+_SOME = 5_000
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,11 @@ def usage(
     r = record.recurrence
     place = r.main_place if place is None else place
     a, slope, steepest, _ = place_of(record, place)
-    phi = r.phi_output if place == "c" else r.activation_of(place)
-    assert phi is not None
+    phi = r.activation_of(place)
     every = thinned(a, points)
-    seen, slopes = steps_of(record, a)[::every], steps_of(record, slope)[::every]
+    seen, slopes, values = (
+        steps_of(record, whole)[::every] for whole in (a, slope, record.run.orbit.value(place))
+    )
     edges = _edges(seen, bins)
     centres = a.new_tensor((edges[1:] + edges[:-1]) / 2)
     units = a.shape[-1]
@@ -85,7 +86,7 @@ def usage(
         value=numpy(phi.value(grid)).mean(-1),
         slope=numpy(phi.slope(grid)).mean(-1),
         zones=_zones(seen, slopes.abs() / steepest, epsilon),
-        linearity=numpy(_linearity(seen, phi.value(seen))),
+        linearity=numpy(_linearity(seen, values)),
         rms_slope=float(torch.linalg.vector_norm(slopes, dtype=torch.float64))
         / max(slopes.numel(), 1) ** 0.5,
     )

@@ -42,6 +42,7 @@ class Run:
         injected_cell: what reaches c_t from outside, LSTM only; None for nothing.
         told: what a kernel told of its own pass back, see
             :func:`throughtime.kernels.tap.recording`, in run order.
+        narrow: whether h_t was kept in fewer bits than it has now, as under autocast on a GPU.
         inside, back: ``orbit`` and ``pulled`` where they are known already.
     """
 
@@ -54,6 +55,7 @@ class Run:
     injected: Tensor
     injected_cell: Tensor | None = None
     told: Mapping[str, Tensor] = field(default_factory=dict)
+    narrow: bool = False
     inside: Orbit | None = None
     back: Pulled | None = None
 
@@ -62,23 +64,15 @@ class Run:
         """What went on inside."""
         if self.inside is not None:
             return self.inside
-        r, blocks = self.recurrence, self.told.get("blocks")
-        previous = self.previous
-        return orbit(r, previous, sums(r, self.x, previous) if blocks is None else blocks, self.c0)
+        r, previous, blocks = self.recurrence, self.previous, self.told.get("blocks")
+        blocks = sums(r, self.x, previous) if blocks is None else blocks
+        return orbit(r, previous, blocks, self.c0, None if self.narrow else self.states)
 
     @property
     def blocks(self) -> Tensor:
         """``orbit.blocks``, as far as they are told without the rest."""
         told = self.told.get("blocks")
         return self.orbit.blocks if told is None else told
-
-    def preactivation(self, gate: str) -> Tensor:
-        """a_t of one gate, (T, B, H), from ``blocks``."""
-        r, blocks = self.recurrence, self.blocks
-        a = blocks[:, :, r.gates.index(gate)]
-        if gate != "n" or r.phi_gate is None:
-            return a
-        return torch.addcmul(a, r.phi_gate.value(blocks[:, :, 0].contiguous()), blocks[:, :, 3])
 
     @cached_property
     def linear(self) -> Linearisation:
@@ -128,16 +122,8 @@ class Run:
         """The gradient of W_hh h_{t-1} + b_hh, (T, B, G·H)."""
         if "pulled" in self.__dict__ or "delta" not in self.told:
             return self.pulled.hidden
-        return at_state_side(self.told["delta"], self._reset)
-
-    @property
-    def _reset(self) -> Tensor | None:
-        r, blocks = self.recurrence, self.told.get("blocks")
-        if r.kind != "gru" or r.phi_gate is None:
-            return None
-        return (
-            self.linear.reset if blocks is None else r.phi_gate.value(blocks[:, :, 0].contiguous())
-        )
+        gru = self.recurrence.kind == "gru"
+        return at_state_side(self.told["delta"], self.orbit.value("r") if gru else None)
 
     def first(self, sequences: int) -> Run:
         """The run of the first sequences alone."""
@@ -232,14 +218,14 @@ class Record:
         """Whether there is no padding."""
         return bool((self.lengths == self.run.states.shape[0]).all())
 
-    @cached_property
+    @property
     def weight_gradient(self) -> Tensor:
         """∇W_hh = Σ_t δ_t h_{t-1}ᵀ, (G·H, H), from the record alone."""
-        run, delta = self.run, self.run.hidden
-        if not len(delta) or run.inside is not None:
-            return delta.flatten(0, 1).T @ run.previous.flatten(0, 1)
-        later, before = delta[1:].flatten(0, 1), run.states[:-1].flatten(0, 1)
-        return torch.addmm(delta[0].T @ run.h0, later.T, before)
+        return self.run.hidden.flatten(0, 1).T @ self.run.previous.flatten(0, 1)
+
+    def weight_gradient_along(self, direction: Tensor) -> Tensor:
+        """∇W_hh times a vector (H,), without ∇W_hh itself: a small part of its cost; (G·H,)."""
+        return self.run.hidden.flatten(0, 1).T @ (self.run.previous @ direction).flatten()
 
     def gate_block(self, tensor: Tensor, gate: str) -> Tensor:
         """The columns of one gate, (T, B, H), out of (T, B, G·H)."""
@@ -264,10 +250,9 @@ def _first(whole: Any, kept: slice) -> Any:
     cut = {}
     for name in (f.name for f in fields(whole)):
         value = getattr(whole, name)
-        if isinstance(value, dict) and name == "gates":
-            cut[name] = {gate: v[:, kept] for gate, v in value.items()}
-        elif isinstance(value, Tensor):
-            cut[name] = value[kept] if name in ("lengths", "h0", "c0") else value[:, kept]
+        if isinstance(value, Tensor):
+            by_row = name in ("lengths", "h0", "c0")
+            cut[name] = value[kept] if by_row else value[:, kept].contiguous()
     return replace(whole, **cut)
 
 

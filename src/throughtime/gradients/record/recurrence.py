@@ -7,9 +7,9 @@ reads backwards needs no formula of its own (:func:`run_order` turns time into r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -79,12 +79,12 @@ class Recurrence:
         """The size of the whole state: of (h, c) for the LSTM, of h otherwise."""
         return self.output_size + (self.hidden_size if self.kind == "lstm" else 0)
 
-    def activation_of(self, gate: str) -> Pointwise:
-        """The activation of one block of the pre-activation."""
-        if gate in ("h", "n", "g"):
-            return self.phi
-        assert self.phi_gate is not None
-        return self.phi_gate
+    def activation_of(self, place: str) -> Pointwise:
+        """The activation of one gate, or of ``c`` on its way out."""
+        phi = {"h": self.phi, "n": self.phi, "g": self.phi, "c": self.phi_output}
+        found = phi.get(place, self.phi_gate)
+        assert found is not None
+        return found
 
     def with_activation(self, phi: Pointwise) -> Recurrence:
         """The same weights with another φ in the state or candidate, and on c if it was there."""
@@ -103,52 +103,104 @@ class Recurrence:
 class Orbit:
     """What a recurrence went through, in run order; (T, B, ·).
 
+    What follows from these is worked out one place at a time, when it is asked for: a place is a
+    gate, or ``c``, the LSTM's activation on the way out.
+
     Attributes:
         recurrence: the layer.
         previous: h_{t-1}.
         blocks: the sums of which a_t is made, as the kernels keep them, (T, B, ·, H): r, z,
             W_in x + b_in and W_hn h + b_hn in the GRU; i, f, g, o and c_t in the LSTM.
-        preactivation: a_t, all gates side by side, (T, B, G·H).
-        slope: φ'(a_t), all gates side by side.
-        gates: the value of every gate, (T, B, H) each.
-        candidate: the GRU's W_hn h + b_hn, which its reset gate multiplies; None otherwise.
-        cell: c_t; None but for the LSTM.
-        previous_cell: c_{t-1}.
-        cell_slope: ψ'(c_t).
-        cell_value: ψ(c_t).
+        previous_cell: c_{t-1}; None but for the LSTM.
+        states: h_t where they are φ(a_t) to the last bit: Elman without leak.
     """
 
     recurrence: Recurrence
     previous: Tensor
     blocks: Tensor
-    preactivation: Tensor
-    slope: Tensor
-    gates: dict[str, Tensor]
-    candidate: Tensor | None = None
-    cell: Tensor | None = None
     previous_cell: Tensor | None = None
-    cell_slope: Tensor | None = None
-    cell_value: Tensor | None = None
+    states: Tensor | None = None
+    _known: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def argument(self, place: str) -> Tensor:
+        """a_t of a gate, or c_t; (T, B, H)."""
+        if place == "n" and self.recurrence.phi_gate is not None:
+            return self._once("argument", place, self._candidate)
+        block = self.blocks[:, :, (*self.recurrence.gates, "c").index(place)]
+        return self._once("argument", place, block.contiguous)
+
+    def _candidate(self) -> Tensor:
+        return torch.addcmul(self.blocks[:, :, 2], self.value("r"), self.blocks[:, :, 3])
+
+    def value(self, place: str) -> Tensor:
+        """φ(a_t) of one place, (T, B, H)."""
+        if place == "h" and self.states is not None:
+            return self.states
+        phi = self.recurrence.activation_of(place)
+        return self._once("value", place, lambda: phi.value(self.argument(place)))
+
+    def slope_of(self, place: str) -> Tensor:
+        """φ'(a_t) of one place, (T, B, H)."""
+        phi = self.recurrence.activation_of(place)
+
+        def slope() -> Tensor:
+            if phi.slope_of is None:
+                return phi.slope(self.argument(place))
+            return phi.slope_of(self.value(place))
+
+        return self._once("slope", place, slope)
+
+    def _once(self, what: str, place: str, make: Callable[[], Tensor]) -> Tensor:
+        if (what, place) not in self._known:
+            self._known[what, place] = make()
+        return self._known[what, place]
+
+    @property
+    def preactivation(self) -> Tensor:
+        """a_t, all gates side by side, (T, B, G·H)."""
+        return _side_by_side(self.argument, self.recurrence.gates)
+
+    @property
+    def slope(self) -> Tensor:
+        """φ'(a_t), all gates side by side."""
+        return _side_by_side(self.slope_of, self.recurrence.gates)
+
+    @property
+    def gates(self) -> dict[str, Tensor]:
+        """The value of every gate, (T, B, H) each; empty for Elman."""
+        r = self.recurrence
+        return {} if r.kind == "elman" else {gate: self.value(gate) for gate in r.gates}
+
+    @property
+    def cell(self) -> Tensor | None:
+        """c_t; None but for the LSTM."""
+        return self.argument("c") if self.recurrence.kind == "lstm" else None
 
     @cached_property
     def carry(self) -> Tensor | None:
         """What goes from step to step outside the gates: 1 - leak, z or f."""
         kind, leak = self.recurrence.kind, self.recurrence.leak
         if kind == "elman":
-            return None if leak == 1 else self.slope.new_full((len(self.slope), 1, 1), 1 - leak)
-        return self.gates["z" if kind == "gru" else "f"]
+            return None if leak == 1 else self.blocks.new_full((len(self.blocks), 1, 1), 1 - leak)
+        return self.value("z" if kind == "gru" else "f")
 
     @cached_property
     def to_cell(self) -> Tensor | None:
         """∂h_t/∂c_t = o ψ'(c); None but for the LSTM."""
-        return None if self.cell_slope is None else self.gates["o"] * self.cell_slope
+        return self.value("o") * self.slope_of("c") if self.recurrence.kind == "lstm" else None
 
     def as_told(self, delta: Tensor, total: Tensor, carried: Tensor | None) -> Pulled:
         """The rest where a kernel tells δ_t, g_t and what comes back to c_t from later steps."""
-        hidden = at_state_side(delta, self.gates.get("r"))
+        hidden = at_state_side(delta, self.value("r") if self.recurrence.kind == "gru" else None)
         if carried is None or self.to_cell is None:
             return Pulled(total, delta, hidden, None)
         return Pulled(total, delta, hidden, torch.addcmul(carried, total, self.to_cell))
+
+    def at(self, t: int, sequences: Tensor) -> Orbit:
+        """One step of some sequences alone, T = 1."""
+        names = ("previous", "blocks", "previous_cell", "states")
+        given = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+        return replace(self, **{n: v[t : t + 1, sequences] for n, v in given.items()})
 
     def linearise(self) -> Linearisation:
         """The derivative of every step, ready to push gradients back or tangents forward."""
@@ -299,16 +351,6 @@ class Linearisation:
         cast = {n: getattr(self, n).to(dtype) for n in names if getattr(self, n) is not None}
         return replace(self, recurrence=self.recurrence.to(dtype), **cast)
 
-    def at(self, t: int, sequences: Tensor) -> Linearisation:
-        """One step of some sequences alone, T = 1."""
-        names = ("to_preactivation", "carry", "to_cell", "reset")
-        given = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
-        chosen = {
-            n: v[t : t + 1] if v.shape[1] == 1 else v[t : t + 1, sequences]
-            for n, v in given.items()
-        }
-        return replace(self, **chosen)
-
     def push(self, t: int, tangent: Tensor) -> Tensor:
         """J_t applied to tangents of the whole state, (..., B, S): h, or h and c side by side."""
         return _PUSH[self.recurrence.kind](self, t, tangent)
@@ -343,6 +385,11 @@ def at_state_side(delta: Tensor, reset: Tensor | None) -> Tensor:
         return delta
     r, z, n = delta.chunk(3, -1)
     return torch.cat([r, z, reset * n], -1)
+
+
+def _side_by_side(of: Callable[[str], Tensor], gates: Sequence[str]) -> Tensor:
+    """What a function tells of each gate, (T, B, G·H); that of a single one as it is."""
+    return of(gates[0]) if len(gates) == 1 else torch.cat([of(gate) for gate in gates], -1)
 
 
 def _repeated(g: Tensor, times: int) -> Tensor:
@@ -387,7 +434,13 @@ def sums(r: Recurrence, x: Tensor, previous: Tensor) -> Tensor:
     return (u + v).unflatten(-1, (len(r.gates), H))
 
 
-def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None = None) -> Orbit:
+def orbit(
+    r: Recurrence,
+    previous: Tensor,
+    blocks: Tensor,
+    cell: Tensor | None = None,
+    states: Tensor | None = None,
+) -> Orbit:
     """Everything inside a recurrence whose states are known.
 
     Args:
@@ -395,53 +448,22 @@ def orbit(r: Recurrence, previous: Tensor, blocks: Tensor, cell: Tensor | None =
         previous: h_{t-1} in run order, (T, B, H).
         blocks: of :func:`sums`; behind them c_t may stand, LSTM only.
         cell: c_0 (B, H), or c_{t-1} of every step (T, B, H) where they are known; LSTM only.
+        states: h_t, (T, B, H), in the precision they were computed in; spares φ where h is φ(a).
     """
-    if r.kind == "elman":
-        a = blocks.flatten(2)
-        return Orbit(r, previous, blocks, a, r.phi.slope(a), {})
-    if r.kind == "gru":
-        return _orbit_gru(r, previous, blocks)
-    assert cell is not None and r.phi_output is not None
-    a = blocks[:, :, :4].flatten(2)
-    places = dict(zip(r.gates, a.chunk(4, -1), strict=True))
-    both = {gate: r.activation_of(gate).both(a.contiguous()) for gate, a in places.items()}
-    values = {gate: value for gate, (value, _) in both.items()}
-    slope = torch.cat([slope for _, slope in both.values()], -1)
+    if cell is None:
+        return Orbit(r, previous, blocks, states=states if r.leak == 1 else None)
     if blocks.shape[2] > 4:
-        c = blocks[:, :, 4].contiguous()
-        before = cell if cell.dim() == 3 else torch.cat([cell.unsqueeze(0), c[:-1]])
-    else:
-        written, keep = values["i"] * values["g"], values["f"]
-        before = cell if cell.dim() == 3 else _cells_before(cell, written, keep)
-        c = torch.addcmul(written, keep, before)
-        blocks = torch.cat([blocks, c.unsqueeze(2)], 2)
-    cell_value, cell_slope = r.phi_output.both(c)
-    return Orbit(
-        r,
-        previous,
-        blocks,
-        a,
-        slope,
-        values,
-        cell=c,
-        previous_cell=before,
-        cell_slope=cell_slope,
-        cell_value=cell_value,
-    )
+        c = blocks[:, :, 4]
+        return Orbit(r, previous, blocks, _before(cell, c))
+    i, f, g = (r.activation_of(p).value(blocks[:, :, k]) for k, p in enumerate("ifg"))
+    written = i * g
+    before = cell if cell.dim() == 3 else _cells_before(cell, written, f)
+    c = torch.addcmul(written, f, before)
+    return Orbit(r, previous, torch.cat([blocks, c.unsqueeze(2)], 2), before)
 
 
-def _orbit_gru(r: Recurrence, previous: Tensor, blocks: Tensor) -> Orbit:
-    assert r.phi_gate is not None
-    gates = blocks[:, :, :2].flatten(2).contiguous()
-    opened, slopes = r.phi_gate.both(gates)
-    reset, update = opened.chunk(2, -1)
-    m = blocks[:, :, 3]
-    a_n = torch.addcmul(blocks[:, :, 2], reset, m)
-    n, slope_n = r.phi.both(a_n)
-    slope = torch.cat([slopes, slope_n], -1)
-    values = {"r": reset, "z": update, "n": n}
-    a = torch.cat([gates, a_n], -1)
-    return Orbit(r, previous, blocks, a, slope, values, candidate=m)
+def _before(cell: Tensor, c: Tensor) -> Tensor:
+    return cell if cell.dim() == 3 else torch.cat([cell.unsqueeze(0), c[:-1]])
 
 
 def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:
@@ -452,32 +474,21 @@ def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:
 
 
 def _linearise_elman(o: Orbit) -> Linearisation:
-    leak = o.recurrence.leak
-    return Linearisation(o.recurrence, o.slope if leak == 1 else leak * o.slope, o.carry)
+    leak, slope = o.recurrence.leak, o.slope_of("h")
+    return Linearisation(o.recurrence, slope if leak == 1 else leak * slope, o.carry)
 
 
 def _linearise_gru(o: Orbit) -> Linearisation:
-    r, z, n = o.gates["r"], o.gates["z"], o.gates["n"]
-    assert o.candidate is not None
-    slope_r, slope_z, slope_n = o.slope.chunk(3, -1)
-    to_n = (1 - z) * slope_n
-    gates = torch.cat([to_n * o.candidate * slope_r, (o.previous - n) * slope_z], -1)
-    return Linearisation(o.recurrence, torch.cat([gates, to_n], -1), o.carry, reset=r)
+    r, z, n = (o.value(gate) for gate in "rzn")
+    to_n = (1 - z) * o.slope_of("n")
+    to_r, to_z = to_n * o.blocks[:, :, 3] * o.slope_of("r"), (o.previous - n) * o.slope_of("z")
+    return Linearisation(o.recurrence, torch.cat([to_r, to_z, to_n], -1), o.carry, reset=r)
 
 
 def _linearise_lstm(o: Orbit) -> Linearisation:
-    slope_i, slope_f, slope_g, slope_o = o.slope.chunk(4, -1)
-    assert o.cell_slope is not None and o.cell_value is not None
     assert o.previous_cell is not None
-    to_a = torch.cat(
-        [
-            o.gates["g"] * slope_i,
-            o.previous_cell * slope_f,
-            o.gates["i"] * slope_g,
-            o.cell_value * slope_o,
-        ],
-        -1,
-    )
+    by = {"i": o.value("g"), "f": o.previous_cell, "g": o.value("i"), "o": o.value("c")}
+    to_a = torch.cat([by[gate] * o.slope_of(gate) for gate in by], -1)
     return Linearisation(o.recurrence, to_a, o.carry, o.to_cell)
 
 

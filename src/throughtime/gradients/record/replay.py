@@ -68,6 +68,7 @@ class _Replay:
         self.tapped = told if route == "auto" else {}
         if not self.tapped or sequences is not None:
             self.x = self.x.clone()  # is read again when the caller may have filled it anew
+        self.narrow = any(told["state"].dtype != self.dtype for told in self.tapped.values())
         self.reported = None if lengths is None and call.lengths is None else self.lengths
 
     def _all_steps(self, lengths: Tensor | None, x: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class _Replay:
             delta = probe(one.r, one.x, one.h0, one.c0, self.reported, injected, last_cell)
             told = {"delta": delta}
         start = one.h0, one.c0, one.states, injected, in_cell
-        run = Run(one.r, self.lengths, one.x, *start, told)
+        run = Run(one.r, self.lengths, one.x, *start, told, self.narrow)
         if self.route == "adjoint":
             back = run.linear.pull(injected, in_cell)
             run = Run(one.r, self.lengths, one.x, *start, inside=run.orbit, back=back)
@@ -257,7 +258,8 @@ def record_of_chain(chain: Chain, key: str) -> Record:
     cells = together([p[1] for p in given]) if r.kind == "lstm" else None
     at_state = came_back("h", states)
     at_cell = None if cells is None else came_back("c", cells)
-    inside = orbit(r, previous, sums(r, x, previous), cells)
+    narrow = any(out[0].dtype != dtype for out in chain.outputs)
+    inside = orbit(r, previous, sums(r, x, previous), cells, None if narrow else states)
     linear = inside.linearise()
     if chain.cell_feeds_state and at_cell is not None:
         at_cell = linear.without_output(at_cell, at_state)
