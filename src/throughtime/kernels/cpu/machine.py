@@ -119,8 +119,11 @@ class Program:
         return self._engine.get_function_address(name)
 
     def function(self, name: str, arguments: int) -> Callable[..., None]:
-        """A function of whole numbers and addresses; Python's lock is open while it runs."""
-        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
+        """A function of whole numbers and addresses; Python's lock is open while it runs.
+
+        To ``ctypes`` all are addresses, which it converts in half the time.
+        """
+        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)
         function: Any = kind(self.address(name))
         function.program = self  # the code lives as long as the function
         return function
