@@ -108,6 +108,6 @@ def _name(goal: Goal) -> str:
     sizes = [f"{k} ≥ {v}" for k, v in (("B", goal.B), ("T", goal.T), ("H", goal.H)) if v > 1]
     name = NAMES[goal.cell]
     peer = _head(goal.peer) if goal.peer else ""
-    return ", ".join(
+    return say("activations.comma").join(
         [say(f"bench.goal_{goal.table}", cell=name, phi=goal.phi, peer=peer).strip(), *sizes]
     )
