@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import pytest
@@ -113,6 +114,15 @@ def test_states_that_overflow():
         p.data.mul_(100)
     (found,) = measured(model, torch.rand(60, 4, I), last)
     assert [f.cause for f in found["advise"]][:2] == ["explodes", "state_not_finite"]
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
+def test_weights_that_are_no_number(layer):
+    model = layer(I, H)
+    model.weight_hh_l0.data[0, 0] = math.nan
+    found = trace(model, torch.randn(10, 4, I), last)
+    assert [f.cause for f in found.findings()] == ["state_not_finite"]
+    assert math.isnan(found.check[""])  # not 0: nothing was compared
 
 
 def test_weights_that_are_computed_from_others():

@@ -211,8 +211,17 @@ def test_a_compiled_model_is_seen_or_the_monitor_says_that_it_is_not(layer):
 BAD = {
     "no recurrent layer": (lambda: Monitor(nn.Linear(2, 2)), "It holds: Linear"),
     "every": (lambda: Monitor(nn.GRU(2, 2), every=0), "every = 0"),
+    "no module": (lambda: Monitor([]), "list was given"),
+    "several devices": (lambda: Monitor(spread()), r"model\.module"),
     "logger": (lambda: loggers.Metrics(object()), "object has neither"),
+    "no folder": (lambda: loggers.JsonLines("nowhere/a.jsonl"), "no folder nowhere"),
 }
+
+
+def spread():
+    model = nn.DataParallel(Model())
+    model.device_ids = [0, 1]
+    return model
 
 
 @pytest.mark.parametrize("case", BAD)

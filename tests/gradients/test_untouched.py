@@ -139,7 +139,7 @@ def nan_input():
 
 
 BAD = {
-    "not a module": (lambda x: x, mse, None, "needs a torch.nn.Module"),
+    "not a module": (lambda x: x, mse, None, "torch.nn.Module is needed"),
     "no recurrent layer": (nn.Linear(3, 1), mse, None, "It holds: Linear"),
     "loss without the layer": (Unused(), mse, None, "without running rnn"),
     "detached": (Detached(), mse, None, "No gradient reached rnn"),

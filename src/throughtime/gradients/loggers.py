@@ -32,12 +32,18 @@ class JsonLines:
     Args:
         path: the file, written anew.
 
+    Raises:
+        TraceError: the folder is not there.
+
     Example:
         >>> Monitor(net, optimiser, loggers=JsonLines("gradients.jsonl"))
     """
 
     def __init__(self, path: str | Path):
-        self._file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise TraceError("traces.no_folder", path=str(path), folder=str(path.parent))
+        self._file = path.open("w", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line, at once on the disk."""

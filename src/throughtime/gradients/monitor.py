@@ -38,7 +38,7 @@ from throughtime.gradients.measured import looks, measured
 from throughtime.gradients.record.capture import GRADIENTS, Call, Capture, Chain
 from throughtime.gradients.record.layers import layer_count, recurrent_modules
 from throughtime.gradients.record.record import Record
-from throughtime.gradients.tracing import records_of
+from throughtime.gradients.tracing import records_of, unwrapped
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,7 @@ class Monitor(AbstractContextManager):
     ):
         if every < 1:
             raise TraceError("gradients.every", every=every)
+        model = unwrapped(model)
         self.every, self.sequences = every, sequences
         self.history: deque[Sight] = deque(maxlen=keep)
         self.records: dict[str, Record] = {}

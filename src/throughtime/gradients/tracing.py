@@ -255,7 +255,7 @@ def trace(
         >>> found.records["l0"].total.shape
         torch.Size([20, 4, 8])
     """
-    model = _unwrapped(model)
+    model = unwrapped(model)
     modules = list(recurrent_modules(model))
     if not modules:
         kinds = sorted({type(m).__name__ for m in model.modules()})
@@ -307,7 +307,8 @@ def _renamed(record: Record, key: str) -> Record:
     return record if record.key == key else replace(record, key=key)
 
 
-def _unwrapped(model: Any) -> nn.Module:
+def unwrapped(model: Any) -> nn.Module:
+    """The module that runs on this device; one spread over several is refused."""
     if not isinstance(model, nn.Module):
         raise TraceError("gradients.not_a_module", given=type(model).__name__)
     if isinstance(model, nn.parallel.DistributedDataParallel):
@@ -382,7 +383,7 @@ def _check(
             ours = torch.stack([r.weight_gradient_along(v.to(r.run.x)) for r in own]).sum(0)
             theirs = found @ v
             apart = (ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)
-            check[name] = max(check.get(name, 0.0), apart.item())
+            check[name] = torch.maximum(apart, apart.new_tensor(check.get(name, 0.0))).item()
     return check
 
 

@@ -136,7 +136,7 @@ def _forgets(case: Case) -> Finding | None:
         return None
     keep = _keep(case.record)
     usual = float(np.median([_keep(r) for r in case.references]))
-    if keep > 0.1 or keep > 0.25 * usual:
+    if not (keep <= 0.1 and keep <= 0.25 * usual):  # NaN is no finding of this kind
         return None
     advice = f"advice_forgets_{case.record.recurrence.kind}"
     return _finding(

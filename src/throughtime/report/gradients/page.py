@@ -283,7 +283,7 @@ def _reach(m: Measured) -> Markup:
 
 def _notes(view: View) -> Iterator[Markup]:
     if view.check is not None:
-        apart = max(view.check.values(), default=math.nan)
+        apart = float(np.max(list(view.check.values()) or [math.nan]))
         known = not math.isnan(apart)
         yield told("check_said", apart=number(apart, 2)) if known else told("check_none")
     if math.isfinite(view.seconds):
