@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,26 +33,67 @@ app = App(
 app.command("throughtime.bench.command:app", name="bench", help="Speed beside the peers installed.")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How sequences are read.
+
+    Attributes:
+        target: column to predict; several separated by commas.
+        series: column that names the series of a long table.
+        time: column of times.
+        features: columns the network sees, separated by commas; all others by default.
+        problem: classification, regression, forecast, next_step or next_token.
+        horizon: steps ahead of a forecast.
+        window: steps the network sees before it predicts.
+        missing: error, drop or interpolate.
+    """
+
+    target: str | None = None
+    series: str | None = None
+    time: str | None = None
+    features: str | None = None
+    problem: str | None = None
+    horizon: int | None = None
+    window: int | None = None
+    missing: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What was said."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Splitting(Reading):
+    """How they are read, cut into windows and split.
+
+    Attributes:
+        stride: steps between windows.
+        max_windows: largest number of windows.
+        season: steps of a season, for the seasonal naive forecast.
+        group: column of groups that a split must not tear apart.
+        split_column: column with train, validation and test in its cells.
+        test: a second file, the given test set.
+        test_share: of all rows.
+        validation_share: of all rows.
+    """
+
+    stride: int | None = None
+    max_windows: int | None = None
+    season: int | None = None
+    group: str | None = None
+    split_column: str | None = None
+    test: str | None = None
+    test_share: float | None = None
+    validation_share: float | None = None
+
+
 @app.command
 def choose(
     source: str,
     *,
-    target: str | None = None,
-    series: str | None = None,
-    time: str | None = None,
-    features: str | None = None,
-    problem: str | None = None,
-    horizon: int | None = None,
-    window: int | None = None,
-    stride: int | None = None,
-    max_windows: int | None = None,
-    season: int | None = None,
-    group: str | None = None,
-    split_column: str | None = None,
-    missing: str | None = None,
-    test: str | None = None,
-    test_share: float | None = None,
-    validation_share: float | None = None,
+    data: Splitting = Splitting(),
     arm: tuple[str, ...] = (),
     cell: tuple[str, ...] = ("rnn",),
     reference: str = "tanh",
@@ -79,22 +121,7 @@ def choose(
 
     Args:
         source: a file (CSV, Parquet, Arrow, .ts, .npz, .txt) or a built-in set such as digits.
-        target: column to predict; several separated by commas.
-        series: column that names the series of a long table.
-        time: column of times.
-        features: columns the network sees, separated by commas; all others by default.
-        problem: classification, regression, forecast, next_step or next_token.
-        horizon: steps ahead of a forecast.
-        window: steps the network sees before it predicts.
-        stride: steps between windows.
-        max_windows: largest number of windows.
-        season: steps of a season, for the seasonal naive forecast.
-        group: column of groups that a split must not tear apart.
-        split_column: column with train, validation and test in its cells.
-        missing: error, drop or interpolate.
-        test: a second file, the given test set.
-        test_share: of all rows.
-        validation_share: of all rows.
+        data: how the sequences are read and split.
         arm: an activation to compare, given once each: a name, or "mine = x*tanh(x)".
         cell: rnn, gru or lstm, given once each.
         reference: the arm the others are compared with.
@@ -124,24 +151,6 @@ def choose(
     from throughtime.study.plan import DEFAULT_ARMS
 
     console = Console(quiet=quiet or json_, highlight=False)
-    data: dict[str, Any] = {
-        "target": target,
-        "series": series,
-        "time": time,
-        "features": features,
-        "problem": problem,
-        "horizon": horizon,
-        "window": window,
-        "stride": stride,
-        "max_windows": max_windows,
-        "season": season,
-        "group": group,
-        "split_column": split_column,
-        "missing": missing,
-        "test": test,
-        "test_share": test_share,
-        "validation_share": validation_share,
-    }
     folder = out or Path(f"throughtime-{Path(source.partition(':')[0]).stem}")
     with _Teller(console) as teller:
         choice = study.choose(
@@ -166,7 +175,7 @@ def choose(
             workers=workers,
             ledger=ledger,
             listener=teller,
-            **{name: value for name, value in data.items() if value is not None},
+            **data.given(),
         )
     if json_:
         sys.stdout.write((folder / "choice.json").read_text("utf-8"))
@@ -240,14 +249,7 @@ def trace(
     batch: int = 32,
     out: Path | None = None,
     costly: bool = False,
-    target: str | None = None,
-    series: str | None = None,
-    time: str | None = None,
-    features: str | None = None,
-    problem: str | None = None,
-    horizon: int | None = None,
-    window: int | None = None,
-    missing: str | None = None,
+    data: Reading = Reading(),
     demo: bool = False,
     lang: Language = None,
     json_: Annotated[bool, Parameter(name="--json")] = False,
@@ -264,14 +266,7 @@ def trace(
         batch: sequences looked at, spread over the data.
         out: a page, .html, with everything measured.
         costly: take the lag map and the Lyapunov spectrum too.
-        target: column to predict; this and the next seven as for choose.
-        series: column that names the series of a long table.
-        time: column of times.
-        features: columns the network sees, separated by commas.
-        problem: classification, regression, forecast, next_step or next_token.
-        horizon: steps ahead of a forecast.
-        window: steps the network sees before it predicts.
-        missing: error, drop or interpolate.
+        data: how they are read.
         demo: show instead what gradients are like before training, by activation, start of W_hh,
             sign of the input and length: the textbook's claim about tanh and ReLU.
         lang: language of all that is said.
@@ -292,19 +287,7 @@ def trace(
         raise ThroughtimeError("gradients.which_model")
     if out is not None and out.suffix != ".html":
         raise ThroughtimeError("gradients.page_ending", file=out)
-    data: dict[str, Any] = {
-        "target": target,
-        "series": series,
-        "time": time,
-        "features": features,
-        "problem": problem,
-        "horizon": horizon,
-        "window": window,
-        "missing": missing,
-    }
-    looked = subject(
-        model, source, batch, **{name: value for name, value in data.items() if value is not None}
-    )
+    looked = subject(model, source, batch, **data.given())
     found = looked.trace()
     found.findings(lag)
     written = out and found.to_html(out, lag=lag, costly=costly, title=looked.name, language=lang)
