@@ -43,7 +43,8 @@ def test_summary_holds_the_measures():
     record, flow = records["l0"], found["l0"]
     assert flow["total"] == pytest.approx(measure.signal(record).total, rel=1e-12)
     assert flow["injected"] == pytest.approx(measure.signal(record).injected, rel=1e-12)
-    assert (flow["first"], flow["last"]) == (flow["total"][0], flow["total"][-1])
+    assert flow["first"] == pytest.approx(flow["total"][0], rel=1e-12)
+    assert flow["last"] == pytest.approx(flow["total"][-1], rel=1e-12)
     assert flow["horizon"]["value"] == measure.transport(record, probes=8).horizon.value
     assert flow["census"] == measure.census(record).shares
     assert flow["last_steps"] == measure.budget(record).last_steps
@@ -53,8 +54,47 @@ def test_summary_holds_the_measures():
 
 def test_summary_of_a_layer_that_reads_backwards_starts_where_it_starts():
     flows = summary(nn.RNN(3, H, bidirectional=True))[1]
-    assert flows["l0_reverse"]["first"] == flows["l0_reverse"]["total"][-1]
-    assert flows["l0"]["first"] == flows["l0"]["total"][0]
+    assert flows["l0_reverse"]["first"] == pytest.approx(flows["l0_reverse"]["total"][-1])
+    assert flows["l0"]["first"] == pytest.approx(flows["l0"]["total"][0])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_each_sequence_ends_where_it_ends(bidirectional):
+    lengths = torch.tensor([T - 4, 3, 11])
+    layer = ours.GRU(3, H, bidirectional=bidirectional, dtype=torch.float64)
+    found = trace(
+        layer, torch.randn(T, 3, 3, dtype=torch.float64),
+        lambda m, x: m(x, lengths=lengths)[1].square().sum(),
+    ).records  # fmt: skip
+    for key, flow in flow_summary(found).items():
+        total = found[key].total.norm(dim=-1)
+        ends = torch.stack([total[n - 1, i] for i, n in enumerate(lengths)])
+        begun, ended = (ends, total[0]) if found[key].reverse else (total[0], ends)
+        assert flow["first"] == pytest.approx(float(begun.square().mean().sqrt()))
+        assert flow["last"] == pytest.approx(float(ended.square().mean().sqrt()))
+        assert flow["steps"] == T - 4
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_no_text_of_a_drawing_is_cut_off(visited, tmp_path, language):
+    dead = ours.RNN(3, H, nonlinearity="relu")
+    dead.bias_ih_l0.data[:3] = -50
+    shown = arms() | {"relu": summary(dead)[1]}
+    page = tmp_path / "why.html"
+    page.write_text(f"<meta charset=utf-8><body>{section(shown, language)}", encoding="utf-8")
+    with visited(
+        page, width=1280, locale="en", scheme="light", script=True, ready=lambda page: None
+    ) as opened:
+        cut = opened.locator("svg").evaluate_all(
+            """all => all.flatMap(svg => {
+              const box = svg.getBoundingClientRect();
+              return [...svg.querySelectorAll("text")].filter(text => {
+                const own = text.getBoundingClientRect();
+                return own.left < box.left || own.right > box.right;
+              }).map(text => text.textContent);
+            })"""
+        )
+        assert cut == []
 
 
 def test_summary_of_a_long_run_is_short():

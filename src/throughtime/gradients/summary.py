@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from throughtime.gradients.measure import budget, census, signal, split, transport
+from throughtime.gradients.measure.series import norms, numpy
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
 
@@ -33,10 +34,11 @@ def flow_summary(
     Returns:
         By key of the record, an object with:
 
-        - ``kind``, ``activation``, ``units``, ``steps``, ``sequences``, ``reverse``;
+        - ``kind``, ``activation``, ``units``, ``sequences``, ``reverse``; ``steps`` of the longest
+          sequence;
         - ``time`` (P,), ``total``, ``injected`` (P,): rms‖g_t‖ and rms‖e_t‖; ``total_zero`` (P,):
           share of sequences in which g_t is exactly 0;
-        - ``first``, ``last``: rms‖g‖ at the step run first and at the step run last;
+        - ``first``, ``last``: rms‖g‖ at the step that each sequence runs first and last;
         - ``split``: mean over steps of the log-gain a step, ``total``, ``slope`` (φ' and gates)
           and ``weights`` (W_hh), and ``paths``: mean share of each path;
         - ``lag`` (Q,), ``rho`` (Q,): the transport curve; ``horizon``, ``half_life``: ``value``,
@@ -52,28 +54,26 @@ def flow_summary(
 
 
 def _of(record: Record, points: int, probes: int, seed: int) -> dict[str, Any]:
-    r, (T, B) = record.recurrence, record.alive.shape
+    r, B = record.recurrence, len(record.lengths)
     flow, gain, shares = signal(record), split(record), budget(record)
     reach = transport(record, probes=probes, resamples=400, seed=seed)
     units = census(record)
-    arriving = flow.total[np.isfinite(flow.total)]
-    if record.reverse:
-        arriving = arriving[::-1]
+    ends = _ends(record)
     time, total = thin(flow.total, points)
     lag, rho = thin(reach.rho, points)
     return {
         "kind": r.kind,
         "activation": r.phi.name,
         "units": r.hidden_size,
-        "steps": T,
+        "steps": int(record.lengths.max()),
         "sequences": B,
         "reverse": record.reverse,
         "time": time,
         "total": total,
         "injected": thin(flow.injected, points)[1],
         "total_zero": thin(flow.total_zero, points)[1],
-        "first": arriving[0] if len(arriving) else np.nan,
-        "last": arriving[-1] if len(arriving) else np.nan,
+        "first": ends[0],
+        "last": ends[1],
         "split": {
             "total": _mean(gain.total),
             "slope": _mean(gain.slope),
@@ -103,6 +103,13 @@ def thin(values: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
     if len(parts) == len(values):
         return centres, values
     return centres, np.array([_rms(values[part]) for part in parts])
+
+
+def _ends(record: Record) -> tuple[float, float]:
+    """Rms‖g‖ over sequences where each begins to run and where it ends."""
+    sizes, lengths = numpy(norms(record.run.total)), record.lengths.cpu().numpy()
+    some = np.flatnonzero(lengths)
+    return _rms(sizes[0, some]), _rms(sizes[lengths[some] - 1, some])
 
 
 def _rms(values: np.ndarray) -> float:

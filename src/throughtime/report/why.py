@@ -119,7 +119,9 @@ class _Shared:
         self.time = (0.0, max(1.0, max(f["steps"] - 1 for f in flows)))
         self.signal = span([curve(f[k]) for f in flows for k in ("total", "injected")], log=True)
         gains = [real(f["split"][k]) for f in flows for k in ("slope", "weights", "total")]
-        self.gain = span([np.array(gains)], at_least=[-0.05, 0.05])
+        low, high = span([np.array(gains)], at_least=[-0.05, 0.05])
+        room = 0.4 * (high - low)  # for the numbers at the ends of the bars
+        self.gain = (low - room, high + room)
         self.lag = (0.0, max(1.0, max(max(curve(f["lag"])) for f in flows)))
         low, high = span([curve(f["rho"]) for f in flows], log=True)
         floor = min(real(f["epsilon"]) for f in flows) / 100
@@ -143,11 +145,8 @@ class _Shared:
         return plot.svg(f"{say('traces.why_signal', language)}: {_ratio(flow)}")
 
     def _split(self, flow: Flow, language: str) -> Markup:
-        low, high = self.gain
-        plot = Plot(
-            _WIDTH, _HEIGHT, (1.6 * low, 1.6 * high), (0, 3), language=language, ink=FOLLOWING,
-            margins=(48, 8, 8, 22),
-        )  # fmt: skip
+        plot = Plot(_WIDTH, _HEIGHT, self.gain, (0, 3), language=language, ink=FOLLOWING,
+                    margins=(48, 8, 8, 22))  # fmt: skip
         plot.ticks(x_count=3, y_count=0)
         names = {"slope": "φ′", "weights": "W_hh", "total": say("traces.why_both", language)}
         for i, (part, name) in enumerate(names.items()):
@@ -176,16 +175,16 @@ class _Shared:
     def _census(self, flow: Flow, language: str) -> Markup:
         shares = _classes(flow)
         plot = Plot(_WIDTH, _HEIGHT, (0, 1), (0, 4), language=language, ink=FOLLOWING,
-                    margins=(94, 8, 34, 22))  # fmt: skip
+                    margins=(78, 8, 44, 22))  # fmt: skip
         for i, (name, share) in enumerate(shares[:4]):
             y = 3.5 - i
             plot.bar_across(y, share, "accent" if name in _WELL else "warn")
             at = float(plot.up(y)) + 4
-            plot.text(90, at, say(f"traces.class_{name}", language), anchor="end")
+            plot.text(74, at, say(f"traces.short_{name}", language), anchor="end")
             plot.text(float(plot.across(share)) + 4, at, percent(share), colour="ink", size=10.5)
         if shares[4:]:
             rest = percent(sum(share for _, share in shares[4:]))
-            plot.text(90, _HEIGHT - 6, f"+ {rest}", anchor="end")
+            plot.text(74, _HEIGHT - 6, f"+ {rest}", anchor="end")
         return plot.svg(
             f"{say('traces.why_census', language)}: {classes(flow['census'], language)}"
         )
@@ -233,7 +232,7 @@ def _numbers(rows: list[Row], several: bool, language: str) -> Markup:
         for name in columns
     )
     body = Markup("").join(
-        Markup('<tr><th scope="row">{}</th>{}<td>{}</td></tr>').format(
+        Markup('<tr><th scope="row">{}</th>{}<td style="min-width:12rem">{}</td></tr>').format(
             _name(row, several),
             Markup("").join(
                 Markup('<td class="n">{}</td>').format(text)
