@@ -148,15 +148,19 @@ def _law(some: Record, costly: bool) -> dict[str, Any]:
 
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:
-    sizes = norms(record.run.total)
     count, whole = len(some.lengths), len(record.lengths)
-    size = numpy(sizes.square()).sum(0)
+    size = numpy(squared_norms(record.run.total)).sum(0)
     spread = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
     return {
         "sequences": count,
         "error": spread * ((1 - count / whole) / count) ** 0.5,
-        "total": rms(by_time(some, sizes[:, :count])),
+        "total": _size(some),
     }
+
+
+def _size(record: Record) -> np.ndarray:
+    """rms‖g_t‖ by time, as ``signal`` has it."""
+    return rms(by_time(record, norms(record.run.total)))
 
 
 def _transport(found: Transport) -> dict[str, Any]:
@@ -303,7 +307,7 @@ def _others(record: Record, compare: Sequence[object] | None) -> dict[str, Any]:
         other = counterfactual(record, phi)
         reach = transport(other, probes=1, resamples=0, cells=False)
         found[other.recurrence.phi.name] = {
-            "total": signal(other).total,
+            "total": _size(other),
             "rho": reach.rho,
             "horizon": reach.horizon.value,
             "shares": census(other).shares,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +101,6 @@ def census(
 @dataclass(frozen=True)
 class _Count:
     on: Array
-    silent: Array
     was_on: Array
     latched: Array
     low: Array
@@ -126,40 +126,35 @@ def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float, Tensor]
 def _counted(record: Record, place: str, epsilon: float) -> _Count:
     a, slope, steepest, delta = place_of(record, place)
     on = above(slope, epsilon * steepest)
-    if not record.full:
+    if record.full:
+        ended = on[-1]
+    else:
         on = torch.where(record.alive.unsqueeze(-1), on, 0.0)
         delta = torch.where(record.alive.unsqueeze(-1), delta, 0.0)
-    steps, by_sequence = int(record.lengths.sum()), on.sum(0)
-    came_on = by_sequence - (on[1:] * on[:-1]).sum(0)
-    ended = on.gather(0, (record.lengths - 1).clamp_min(0)[None, :, None].expand(1, *on.shape[1:]))
-    was_on, ran = by_sequence > 0, record.lengths > 0
-    latched = (came_on == 1) & (ended[0] == 0)
-    count = numpy(by_sequence).sum(0)
+        last = (record.lengths - 1).clamp_min(0)[None, :, None]
+        ended = on.gather(0, last.expand(1, *on.shape[1:]))[0]
+    by_sequence, kept_on = on.sum(0), (on[1:] * on[:-1]).sum(0)
+    latched = (by_sequence - kept_on == 1) & (ended == 0)  # it came on once, and went off
+    count, was_on, latched = numpy(
+        torch.stack([by_sequence, by_sequence.clamp_max(1), latched.to(on.dtype)])
+    ).sum(1)
+    steps, sequences = int(record.lengths.sum()), int((record.lengths > 0).sum())
     low, high = np.zeros_like(count), np.zeros_like(count)
     if (count < steps).any():
         off = torch.where(record.alive.unsqueeze(-1) & (on == 0), a, torch.nan)
         low, high = (numpy(side.to(a.dtype).sum(0)).sum(0) for side in (off < 0, off >= 0))
-    return _Count(
-        on=count,
-        silent=numpy((~was_on & ran[:, None]).sum(0)),
-        was_on=numpy(was_on.sum(0)),
-        latched=numpy(latched.sum(0)),
-        low=low,
-        high=high,
-        gradient=numpy(delta.abs().sum((0, 1))),
-        steps=steps,
-        sequences=int(ran.sum()),
-    )
+    gradient = numpy(delta.abs().sum((0, 1)))
+    return _Count(count, was_on, latched, low, high, gradient, steps, sequences)
 
 
 def _classified(place: str, epsilon: float, counts: list[_Count]) -> Census:
-    def total(name: str) -> Array:
-        return np.sum([getattr(c, name) for c in counts], axis=0)
+    def total(name: str) -> Any:
+        return sum(getattr(c, name) for c in counts)
 
-    steps, sequences = int(total("steps")), int(total("sequences"))
-    on, low, high = total("on"), total("low"), total("high")
-    silent, gradient = total("silent") / max(sequences, 1), total("gradient")
-    latched = total("latched") / np.maximum(total("was_on"), 1)
+    steps, sequences, was_on = total("steps"), total("sequences"), total("was_on")
+    on, low, high, gradient = total("on"), total("low"), total("high"), total("gradient")
+    silent = (sequences - was_on) / max(sequences, 1)
+    latched = total("latched") / np.maximum(was_on, 1)
     off = (steps - on) >= 0.95 * steps
     fits = {
         "never_on": on == 0,

@@ -55,12 +55,12 @@ def gates(record: Record) -> Gates:
     return Gates(
         time_scale=time_scale,
         keep=keep,
-        closed={name: _share(v < 0.1) for name, v in values.items()},
-        open={name: _share(v > 0.9) for name, v in values.items()},
+        closed={name: _share(v.clone().lt_(0.1)) for name, v in values.items()},
+        open={name: _share(v.clone().gt_(0.9)) for name, v in values.items()},
         length=float(np.median(numpy(record.lengths))),
     )
 
 
 def _share(mask: Tensor) -> Array:
     """By unit, of all steps."""
-    return numpy(mask.float().sum(0)) / max(len(mask), 1)
+    return numpy(mask.sum(0)) / max(len(mask), 1)

@@ -53,7 +53,7 @@ def one_step(
         sequences: of each step.
         spectra: of how many J_t eigenvalues are taken, evenly spread from the middle one; all by
             default. With 0 the spectral radius is that of the growth of powers, within about
-            1 %, and the non-normality is NaN.
+            0.1 %, and the non-normality is NaN.
 
     Source:
         M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; P. Henrici (1962);
@@ -77,7 +77,7 @@ def one_step(
     if len(some):
         radius = float(eigenvalues.abs().amax(-1).mean())
     else:
-        radius = float(np.mean([_radius(one, 7) for one in j])) if len(j) else float("nan")
+        radius = float(np.mean([_radius(one) for one in j])) if len(j) else float("nan")
     weight = r.w_hh if r.kind == "elman" else None
     return OneStep(
         chi=_chi(record) if r.kind == "elman" and r.leak == 1 else None,
@@ -100,8 +100,7 @@ def _spread(length: int, count: int) -> list[int]:
 def _radius(matrix: Tensor, doublings: int = 10) -> float:
     """The spectral radius, from how much ‖Aᵏ‖_F grows over the last of some doublings of k.
 
-    Within about 0.1 % (1 % for 7 doublings), and several times as fast as all eigenvalues.
-    Source: I. Gelfand (1941).
+    Within about 0.1 %, and several times as fast as all eigenvalues. Source: I. Gelfand (1941).
     """
     size = torch.linalg.matrix_norm(matrix)
     logarithms = []  # ln ‖Aᵏ‖ / k

@@ -14,7 +14,7 @@ Array = np.ndarray
 
 def numpy(tensor: Tensor) -> Array:
     """The tensor as float64 NumPy on the CPU, so that squares of small gradients do not vanish."""
-    return tensor.detach().cpu().double().numpy()
+    return tensor.double().numpy(force=True)
 
 
 def steps_of(record: Record, sequence: Tensor) -> Tensor:

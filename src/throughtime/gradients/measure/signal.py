@@ -64,18 +64,16 @@ def signal(record: Record, align: Literal["time", "lag"] = "time") -> Signal:
     """
     arrange = by_time if align == "time" else by_lag
     total = arrange(record, norms(record.run.total))
-    injected = arrange(record, norms(record.run.injected))
+    both = np.stack([total, arrange(record, norms(record.run.injected))])
+    over = np.isnan(both)
+    (size, injected), (zero, injected_zero) = rms(both), mean(np.where(over, np.nan, both == 0))
     return Signal(
         align,
-        total=rms(total),
+        total=size,
         total_low=quantile(total, 0.1),
         total_high=quantile(total, 0.9),
-        total_zero=mean(_is_zero(total)),
-        injected=rms(injected),
-        injected_zero=mean(_is_zero(injected)),
-        sequences=(~np.isnan(total)).sum(-1),
+        total_zero=zero,
+        injected=injected,
+        injected_zero=injected_zero,
+        sequences=(~over[0]).sum(-1),
     )
-
-
-def _is_zero(norms: Array) -> Array:
-    return np.where(np.isnan(norms), np.nan, norms == 0)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_time, log, numpy, ratio, squared_norms
+from throughtime.gradients.measure.series import Array, by_time, log, ratio, squared_norms
 from throughtime.gradients.record.record import Record
 
 
@@ -48,12 +48,17 @@ def split(record: Record) -> Split:
         pre-activation.
     """
     arriving, source, delta, parts = _parts(record)
-    pool = _pooled(record)
-    before, after = pool(squared_norms(source)), pool(squared_norms(arriving))
-    middle = pool(squared_norms(delta))
+    sizes = [squared_norms(tensor) for tensor in (source, arriving, delta)]
     if "carry" in parts:
-        rest, paths = pool(squared_norms(arriving - parts["carry"])), _shares(arriving, parts, pool)
+        sizes.append(squared_norms(arriving - parts["carry"]))
+        largest = arriving.abs().amax((1, 2), keepdim=True)
+        whole = arriving / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
+        along = [torch.linalg.vecdot(part, whole) for part in (arriving, *parts.values())]
+        total, *shares = _pooled(record, along)
+        paths = {name: ratio(share, total) for name, share in zip(parts, shares, strict=True)}
+        before, after, middle, rest = _pooled(record, sizes)
     else:
+        before, after, middle = _pooled(record, sizes)
         rest, paths = after, {name: ratio(after, after) for name in parts}
     return Split(
         total=0.5 * log(ratio(after, before)),
@@ -61,16 +66,6 @@ def split(record: Record) -> Split:
         weights=0.5 * log(ratio(rest, middle)),
         paths=paths,
     )
-
-
-def _shares(
-    arriving: Tensor, parts: dict[str, Tensor], pool: Callable[[Tensor], Array]
-) -> dict[str, Array]:
-    largest = arriving.abs().amax((1, 2), keepdim=True)
-    whole = arriving / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
-    along = {name: pool(torch.linalg.vecdot(part, whole)) for name, part in parts.items()}
-    total = pool(torch.linalg.vecdot(arriving, whole))
-    return {name: ratio(share, total) for name, share in along.items()}
 
 
 def _parts(record: Record) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
@@ -100,17 +95,10 @@ def _parts(record: Record) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
     return functools.reduce(torch.add, parts.values()), source, delta, parts
 
 
-def _pooled(record: Record) -> Callable[[Tensor], Array]:
-    """Sums over sequences by time, from (T-1, B) values that start at the second step run."""
-    in_order = record.full and not record.reverse
-
-    def pool(values: Tensor) -> Array:
-        sums = numpy(values.sum(1, dtype=torch.float64))
-        if in_order and not np.isnan(sums).any():
-            return np.concatenate([[np.nan], sums])
-        first = values.new_full((1, values.shape[1]), torch.nan)
-        timed = by_time(record, torch.cat([first, values]))
-        empty = np.isnan(timed).all(-1)
-        return np.where(empty, np.nan, np.nansum(timed, axis=-1))
-
-    return pool
+def _pooled(record: Record, values: Sequence[Tensor]) -> Array:
+    """Sums over sequences by time, (N, T), of N (T-1, B) tensors from the second step run on."""
+    T, B = record.alive.shape
+    whole = torch.full((len(values), T, B), torch.nan, dtype=torch.float64, device=values[0].device)
+    torch.stack([v.double() for v in values], out=whole[:, 1:])
+    timed = np.stack([by_time(record, one) for one in whole])
+    return np.where(np.isnan(timed).all(-1), np.nan, np.nansum(timed, axis=-1))

@@ -82,8 +82,8 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     size = delta.abs()
     if delta.numel() and bool(size.amin() >= tiny):
         return Underflow(0.0, 0.0, np.where(record.alive.cpu().numpy().any(1), 0.0, np.nan))
-    lost = by_time(record, (size < tiny).to(delta.dtype).mean(-1))
-    zero = by_time(record, (delta == 0).to(delta.dtype).mean(-1))
+    zero = by_time(record, size.clone().eq_(0).mean(-1))
+    lost = by_time(record, size.lt_(tiny).mean(-1))
     return Underflow(
         zero=float(np.nanmean(zero)),
         subnormal=float(np.nanmean(lost) - np.nanmean(zero)),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from throughtime.gradients.measure.census import place_of
-from throughtime.gradients.measure.series import Array, numpy, steps_of
+from throughtime.gradients.measure.series import Array, numpy, quantile, steps_of
 from throughtime.gradients.record.record import Record
 
 # numbers of which quantiles are taken
@@ -101,10 +101,10 @@ def _edges(points: Tensor, bins: int) -> Array:
     """Bins from quantile to quantile, of a sample where there are many points."""
     some = points.flatten()[:: max(1, points.numel() // _SOME)].cpu().numpy()
     some = some[np.isfinite(some)].astype(float)
-    low, high = np.quantile(some, [0.001, 0.999]) if len(some) else (-1.0, 1.0)
-    return (
-        np.linspace(low, high, bins + 1) if high > low else np.linspace(low - 1, low + 1, bins + 1)
-    )
+    if not len(some):
+        return np.linspace(-1.0, 1.0, bins + 1)
+    low, high = (float(quantile(some[None], q)[0]) for q in (0.001, 0.999))
+    return np.linspace(low, high, bins + 1) + (0 if high > low else np.linspace(-1, 1, bins + 1))
 
 
 def _density(points: Tensor, edges: Array) -> Array:

@@ -64,9 +64,10 @@ class Run:
         """What went on inside."""
         if self.inside is not None:
             return self.inside
-        r, previous, blocks = self.recurrence, self.previous, self.told.get("blocks")
-        blocks = sums(r, self.x, previous) if blocks is None else blocks
-        return orbit(r, previous, blocks, self.c0, None if self.narrow else self.states)
+        blocks = self.told.get("blocks")
+        if blocks is None:
+            blocks = sums(self.recurrence, self.x, self.previous)
+        return orbit(self.recurrence, blocks, self.states, self.h0, self.c0, self.narrow)
 
     @property
     def blocks(self) -> Tensor:
@@ -251,7 +252,7 @@ def _first(whole: Any, kept: slice) -> Any:
     for name in (f.name for f in fields(whole)):
         value = getattr(whole, name)
         if isinstance(value, Tensor):
-            by_row = name in ("lengths", "h0", "c0")
+            by_row = value.dim() < 3
             cut[name] = value[kept] if by_row else value[:, kept].contiguous()
     return replace(whole, **cut)
 

@@ -108,18 +108,20 @@ class Orbit:
 
     Attributes:
         recurrence: the layer.
-        previous: h_{t-1}.
         blocks: the sums of which a_t is made, as the kernels keep them, (T, B, ·, H): r, z,
             W_in x + b_in and W_hn h + b_hn in the GRU; i, f, g, o and c_t in the LSTM.
-        previous_cell: c_{t-1}; None but for the LSTM.
-        states: h_t where they are φ(a_t) to the last bit: Elman without leak.
+        states: h_t.
+        before: h_0 (B, H), or h_{t-1} of every step where they do not follow from ``states``.
+        cell_before: the same of the cell state; None but for the LSTM.
+        narrow: whether h_t was kept in fewer bits than it has now.
     """
 
     recurrence: Recurrence
-    previous: Tensor
     blocks: Tensor
-    previous_cell: Tensor | None = None
-    states: Tensor | None = None
+    states: Tensor
+    before: Tensor
+    cell_before: Tensor | None = None
+    narrow: bool = False
     _known: dict[Any, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def argument(self, place: str) -> Tensor:
@@ -134,7 +136,7 @@ class Orbit:
 
     def value(self, place: str) -> Tensor:
         """φ(a_t) of one place, (T, B, H)."""
-        if place == "h" and self.states is not None:
+        if place == "h" and self.recurrence.leak == 1 and not self.narrow:
             return self.states
         phi = self.recurrence.activation_of(place)
         return self._once("value", place, lambda: phi.value(self.argument(place)))
@@ -177,6 +179,17 @@ class Orbit:
         return self.argument("c") if self.recurrence.kind == "lstm" else None
 
     @cached_property
+    def previous(self) -> Tensor:
+        """h_{t-1}."""
+        return _previous(self.before, self.states)
+
+    @cached_property
+    def previous_cell(self) -> Tensor | None:
+        """c_{t-1}; None but for the LSTM."""
+        c = self.cell_before
+        return None if c is None else _previous(c, self.blocks[:, :, 4])
+
+    @cached_property
     def carry(self) -> Tensor | None:
         """What goes from step to step outside the gates: 1 - leak, z or f."""
         kind, leak = self.recurrence.kind, self.recurrence.leak
@@ -198,9 +211,14 @@ class Orbit:
 
     def at(self, t: int, sequences: Tensor) -> Orbit:
         """One step of some sequences alone, T = 1."""
-        names = ("previous", "blocks", "previous_cell", "states")
-        given = {n: getattr(self, n) for n in names if getattr(self, n) is not None}
-        return replace(self, **{n: v[t : t + 1, sequences] for n, v in given.items()})
+        step, c = (slice(t, t + 1), sequences), self.previous_cell
+        return replace(
+            self,
+            blocks=self.blocks[step],
+            states=self.states[step],
+            before=self.previous[step],
+            cell_before=None if c is None else c[step],
+        )
 
     def linearise(self) -> Linearisation:
         """The derivative of every step, ready to push gradients back or tangents forward."""
@@ -436,34 +454,33 @@ def sums(r: Recurrence, x: Tensor, previous: Tensor) -> Tensor:
 
 def orbit(
     r: Recurrence,
-    previous: Tensor,
     blocks: Tensor,
+    states: Tensor,
+    before: Tensor,
     cell: Tensor | None = None,
-    states: Tensor | None = None,
+    narrow: bool = False,
 ) -> Orbit:
     """Everything inside a recurrence whose states are known.
 
     Args:
         r: the layer.
-        previous: h_{t-1} in run order, (T, B, H).
         blocks: of :func:`sums`; behind them c_t may stand, LSTM only.
-        cell: c_0 (B, H), or c_{t-1} of every step (T, B, H) where they are known; LSTM only.
-        states: h_t, (T, B, H), in the precision they were computed in; spares φ where h is φ(a).
+        states: h_t in run order, (T, B, H).
+        before: h_0 (B, H), or h_{t-1} of every step (T, B, H).
+        cell: the same of c, LSTM only.
+        narrow: see :class:`Orbit`.
     """
-    if cell is None:
-        return Orbit(r, previous, blocks, states=states if r.leak == 1 else None)
-    if blocks.shape[2] > 4:
-        c = blocks[:, :, 4]
-        return Orbit(r, previous, blocks, _before(cell, c))
-    i, f, g = (r.activation_of(p).value(blocks[:, :, k]) for k, p in enumerate("ifg"))
-    written = i * g
-    before = cell if cell.dim() == 3 else _cells_before(cell, written, f)
-    c = torch.addcmul(written, f, before)
-    return Orbit(r, previous, torch.cat([blocks, c.unsqueeze(2)], 2), before)
+    if cell is not None and blocks.shape[2] == 4:
+        i, f, g = (r.activation_of(p).value(blocks[:, :, k]) for k, p in enumerate("ifg"))
+        written = i * g
+        earlier = cell if cell.dim() == 3 else _cells_before(cell, written, f)
+        c = torch.addcmul(written, f, earlier)
+        blocks = torch.cat([blocks, c.unsqueeze(2)], 2)
+    return Orbit(r, blocks, states, before, cell, narrow)
 
 
-def _before(cell: Tensor, c: Tensor) -> Tensor:
-    return cell if cell.dim() == 3 else torch.cat([cell.unsqueeze(0), c[:-1]])
+def _previous(before: Tensor, states: Tensor) -> Tensor:
+    return before if before.dim() == 3 else torch.cat([before.unsqueeze(0), states[:-1]])
 
 
 def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:

@@ -184,7 +184,7 @@ class _Replay:
                 ran.append(_Pass(r, reverse, x_run, *start, states, told))
                 row.append(run_order(states, self.lengths, reverse))
             passes.append(ran)
-            x = torch.cat(row, -1)
+            x = row[0] if len(row) == 1 else torch.cat(row, -1)
         self._check(x)
         return passes, masks
 
@@ -259,7 +259,7 @@ def record_of_chain(chain: Chain, key: str) -> Record:
     at_state = came_back("h", states)
     at_cell = None if cells is None else came_back("c", cells)
     narrow = any(out[0].dtype != dtype for out in chain.outputs)
-    inside = orbit(r, previous, sums(r, x, previous), cells, None if narrow else states)
+    inside = orbit(r, sums(r, x, previous), states, previous, cells, narrow)
     linear = inside.linearise()
     if chain.cell_feeds_state and at_cell is not None:
         at_cell = linear.without_output(at_cell, at_state)
