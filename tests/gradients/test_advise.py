@@ -259,6 +259,32 @@ def test_clipping_at_a_millionth_is_named_first(layer, seed, shared_data):
     assert first.number < 1e-4
 
 
+def watched(model, trained, steps=4, rate=1e-2):
+    torch.manual_seed(0)
+    optimiser = torch.optim.Adam(trained, rate)
+    with Monitor(model, optimiser, every=1) as monitor:
+        for _ in range(steps):
+            optimiser.zero_grad()
+            model(torch.randn(12, B, 2))[0][-1].square().mean().backward()
+            optimiser.step()
+    return [f for f in monitor.findings() if f.cause.startswith("update")]
+
+
+def test_weights_that_never_change_are_told_but_not_those_frozen():
+    model = nn.GRU(2, 8, bidirectional=True)
+    (finding,) = watched(model, model.parameters())
+    assert (finding.cause, finding.place) == ("update_small", "weight_hh_l0_reverse")
+    assert "did not change" in finding.sentence("en") and "h_n" in finding.suggestion("en")
+    assert "没有变化" in finding.sentence("zh") and "h_n" in finding.suggestion("zh")
+    forgotten = nn.GRU(2, 8)
+    (finding,) = watched(forgotten, [forgotten.weight_ih_l0])
+    assert finding.place == "weight_hh_l0"
+    frozen = nn.GRU(2, 8)
+    frozen.weight_hh_l0.requires_grad_(False)
+    assert watched(frozen, [frozen.weight_ih_l0]) == []
+    assert watched(nn.GRU(2, 8), [nn.Parameter(torch.ones(1))], steps=2) == []  # too early to say
+
+
 def test_causes_have_texts():
     from throughtime.language import entries
 

@@ -220,7 +220,7 @@ def test_bad_input_is_told_and_nothing_written(case, monkeypatch, capsys, folder
 
 def test_data_that_do_not_fit_a_saved_model(folder):
     saved(folder, "digits")
-    with pytest.raises(DataError, match="does not fit the network: its problem"):
+    with pytest.raises(DataError, match="does not fit the network: problem is"):
         subject(str(folder), "adding:T=8,N=200", 4)
 
 

@@ -166,6 +166,14 @@ def test_bad_input_is_told(case):
     assert told.value.text("zh") != str(told.value)
 
 
+def test_a_model_made_in_inference_mode_is_told():
+    with torch.inference_mode():
+        model = Model()
+    with pytest.raises(TraceError, match="Model was made under") as told:
+        trace(model, torch.randn(10, 4, 3), mse)
+    assert "inference_mode 下建立" in told.value.text("zh")
+
+
 def test_input_overwritten_after_it_was_read():
     def overwrites(m, x):
         y = m(x.add_(0))[0]

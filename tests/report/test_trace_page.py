@@ -7,6 +7,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,29 @@ def test_by_keyboard_alone(opened):
         assert page.locator("#step").input_value() == "2" and cursors(page) != first
         page.keyboard.press("End")
         assert page.locator("#step").input_value() == "23"
+
+
+def test_every_control_has_a_name_and_headings_skip_no_level(opened):
+    for monitor in train(nn.GRU):
+        with opened(lambda path, monitor=monitor: monitor.to_html(path, lag=10)) as page:
+            page.locator("#r0-barcode .drawing").focus()
+            page.keyboard.press("Enter")
+            named = page.locator(":is(input, select, button):visible").evaluate_all(
+                """all => all.map(control => [...control.labels ?? []].map(l => l.innerText).join()
+                                         || control.innerText)"""
+            )
+            assert len(named) > 10 and all(name.strip() for name in named)
+            levels = page.locator(":is(h1, h2, h3, h4):visible").evaluate_all(
+                "all => all.map(h => Number(h.tagName[1]))"
+            )
+            assert all(b <= a + 1 for a, b in pairwise(levels))
+            ids = page.locator("[id]").evaluate_all("all => all.map(e => e.id)")
+            assert len(ids) == len(set(ids))
+            for attribute in ("aria-labelledby", "aria-describedby"):
+                said = page.locator(f"[{attribute}]").evaluate_all(
+                    "(all, name) => all.flatMap(e => e.getAttribute(name).split(' '))", attribute
+                )
+                assert set(said) <= set(ids)
 
 
 def test_every_record_can_be_looked_at_and_its_place_is_in_the_address(opened):

@@ -191,9 +191,10 @@ class Monitor(AbstractContextManager):
 
     def findings(self, lag: int | None = None) -> tuple[Finding, ...]:
         """What is wrong, from the last look and the updates so far; see :func:`advise`."""
+        trained = [name for name, weight in self._weights.items() if weight.requires_grad]
         training = Training(
-            {name: [sight.updates[name] for sight in self.history] for name in self._weights},
-            {name: [sight.clips[name] for sight in self.history] for name in self._weights},
+            {name: [sight.updates[name] for sight in self.history] for name in trained},
+            {name: [sight.clips[name] for sight in self.history] for name in trained},
         )
         return advise(self.records, lag=lag, training=training)
 

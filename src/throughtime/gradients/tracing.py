@@ -311,6 +311,8 @@ def unwrapped(model: Any) -> nn.Module:
     """The module that runs on this device; one spread over several is refused."""
     if not isinstance(model, nn.Module):
         raise TraceError("gradients.not_a_module", given=type(model).__name__)
+    if any(p.is_inference() for p in model.parameters()):
+        raise TraceError("gradients.inference", given=type(model).__name__)
     if isinstance(model, nn.parallel.DistributedDataParallel):
         return model.module
     for name, module in model.named_modules():

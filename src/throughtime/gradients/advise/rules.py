@@ -24,7 +24,7 @@ class Training:
     """What a monitor saw of the updates, by name of the weights.
 
     Attributes:
-        updates: log10 of rms(update)/rms(weight) at the steps looked at.
+        updates: log10 of rms(update)/rms(weight) at the steps looked at; -inf for no update.
         clips: ‖gradient used‖/‖gradient found‖ at the steps looked at.
     """
 
@@ -258,7 +258,7 @@ _RULES: tuple[Callable[[Case], Finding | None], ...] = (
 
 def _of_training(training: Training) -> Iterator[Finding]:
     for name, ratios in training.updates.items():
-        yield from _of_updates(name, [r for r in ratios if np.isfinite(r)])
+        yield from _of_updates(name, [r for r in ratios if not np.isnan(r)])
     for name, factors in training.clips.items():
         found = clipping(factors)
         if found.steps and found.share >= 0.9 and found.factor <= 1e-3:
@@ -282,6 +282,10 @@ def _of_updates(name: str, ratios: Sequence[float]) -> Iterable[Finding]:
         worst = float(np.median([r for r in ratios if r > -0.7]))
         fields = {"size": _percent(10**worst), "divide": f"{10 ** (worst + 3):.0f}"}
         yield Finding("update_large", name, worst, -0.7, fields)
+    elif np.isneginf(typical):
+        if len(ratios) >= 3:  # a rate that is warmed up starts at 0
+            none = ("advice_update_none", "finding_update_none")
+            yield Finding("update_small", name, typical, -6, {}, *none)
     elif typical < -6:
         yield Finding("update_small", name, typical, -6, {"size": f"{10**typical:.0e}"})
 

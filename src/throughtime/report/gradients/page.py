@@ -19,7 +19,7 @@ from throughtime.report.embed import digest, embeddable, environment, text_of
 from throughtime.report.gradients import training
 from throughtime.report.gradients.figures import curve, number, percent, real, steps
 from throughtime.report.gradients.panels import Measured, Panel, forms
-from throughtime.report.gradients.panels.base import SMALL
+from throughtime.report.gradients.panels.base import SMALL, longest
 from throughtime.report.gradients.tables import series, table, tables, told
 from throughtime.report.tables import TAGS, both
 
@@ -165,7 +165,7 @@ class _Layer:
         known = np.isfinite(curve(m["budget"]["share"])).any()
         yield (
             "fact_ninety",
-            told("last_few", last=min(last, m["steps"]), steps=m["steps"])
+            told("last_few", last=min(last, longest(m)), steps=longest(m))
             if known
             else escape("–"),
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from throughtime.report.gradients.draw import Plot
-from throughtime.report.gradients.figures import Curve, curve
+from throughtime.report.gradients.figures import Curve, curve, real
 
 Measured = Mapping[str, Any]
 Draw = Callable[[Measured, str | None], Plot | None]
@@ -56,6 +56,11 @@ def timed(
 def width(m: Measured) -> int:
     """Of a drawing over the whole page; on a phone it is as narrow as the others."""
     return SMALL if m.get("narrow") else WIDE
+
+
+def longest(m: Measured) -> int:
+    """Steps of the longest sequence; padding may go beyond."""
+    return int(real(m["lengths"][-1]))
 
 
 def history(m: Measured, *names: str) -> list[Curve]:

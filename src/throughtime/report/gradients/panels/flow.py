@@ -14,6 +14,7 @@ from throughtime.report.gradients.panels.base import (
     average,
     clear,
     history,
+    longest,
     moments,
     padded,
     timed,
@@ -149,8 +150,8 @@ def budget_said(m: Measured, language: str) -> str:
     held = m["budget"]
     if not np.isfinite(curve(held["share"])).any():
         return say("traces.budget_none", language)
-    last = min(held["last_steps"], m["steps"])
-    said = say("traces.budget_said", language, last=last, steps=m["steps"])
+    last, whole = held["last_steps"], longest(m)
+    said = say("traces.budget_said", language, last=min(last, whole), steps=whole)
     return said + say("traces.budget_cancels", language, share=percent(held["cancellation"]))
 
 
