@@ -82,6 +82,16 @@ def test_json_holds_every_measure(found, tmp_path):
         assert m["left_out"] == []
 
 
+def test_a_rare_class_has_a_row_in_the_barcode():
+    layer = nn.RNN(3, 200, nonlinearity="relu")
+    layer.get_parameter("bias_ih_l0").data[:] = 5
+    layer.get_parameter("bias_ih_l0").data[3] = -50
+    found = trace(layer, torch.randn(T, B, 3), lambda m, x: m(x)[0].sum())
+    held = found.measured(compare=())["l0"]
+    assert set(held["barcode"]["classes"]) == set(held["census"]["label"])
+    assert 3 in held["barcode"]["units"] and 64 <= len(held["barcode"]["units"]) <= 67
+
+
 def test_barcode_is_the_share_of_sequences_in_which_a_unit_is_on():
     torch.manual_seed(0)
     layer = nn.RNN(3, H, nonlinearity="relu")

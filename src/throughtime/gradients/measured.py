@@ -84,8 +84,9 @@ def measured(
     Returns:
         By key of the record, an object with an entry a measure, named as the function in
         :mod:`throughtime.gradients.measure`, whose fields it holds. Beside them stand the shape of
-        the layer, ``state`` (rms of h by time), ``barcode`` (of at most 64 units, the share of
-        sequences in which each is on by time, and where its pre-activations lie) and ``left_out``.
+        the layer, ``state`` (rms of h by time), ``barcode`` (of at most 64 units and the
+        first of each class, the share of sequences in which each is on by time, and where its
+        pre-activations lie) and ``left_out``.
         ``sample`` tells over how many sequences the rest is measured, and as its ``error`` the
         relative standard error that the choice of these brings to Σ_t ‖g_t‖²; ``total`` is
         rms‖g_t‖ over these alone, to which the forecasts are to be held.
@@ -205,10 +206,15 @@ def _state(record: Record) -> np.ndarray:
 def _barcode(
     record: Record, label: Sequence[str], used: Usage, epsilon: float = 1e-3
 ) -> dict[str, Any]:
-    """Share of sequences in which a unit is on, units by class, at most 64 by 240."""
+    """Share of sequences in which a unit is on, units by class, at most 64 by 240.
+
+    Beside the 64 stands the first unit of each class, so that a rare class is there too.
+    """
     a, slope, steepest, _ = place_of(record, used.place)
     order = sorted(range(len(label)), key=lambda unit: (CLASSES.index(label[unit]), unit))
-    rows = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
+    kinds = [label[unit] for unit in order]
+    spread = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
+    rows = np.union1d(spread, [kinds.index(kind) for kind in set(kinds)])
     units = [order[row] for row in rows]
     on = record.in_time(above(slope, epsilon * steepest)).sum(1)
     still = numpy(record.alive.sum(1))[:, None]

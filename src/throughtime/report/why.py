@@ -140,7 +140,7 @@ class _Shared:
         plot = self._plot(self.time, self.signal, language, log_y=True)
         plot.ticks(x_count=3, y_count=4)
         time = curve(flow["time"])
-        plot.line(time, curve(flow["injected"]), "warn", dash="dotted", width=1.5)
+        plot.line(time, curve(flow["injected"]), "warn", dash="points", width=2)
         plot.line(time, curve(flow["total"]), "accent")
         return plot.svg(f"{say('traces.why_signal', language)}: {_ratio(flow)}")
 

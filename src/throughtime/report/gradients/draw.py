@@ -21,7 +21,8 @@ from throughtime.report.tables import TAGS
 _POINTS = 900
 _ROW = 16
 
-DASHES = {"solid": "", "dashed": "7 3", "dotted": "2 3", "mixed": "8 3 2 3"}
+DASHES = {"solid": "", "dashed": "7 3", "dotted": "2 3", "mixed": "8 3 2 3", "points": "0.1 4.5"}
+_ROUND = ("solid", "points")
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class Plot:
             '<path{name} d="{d}" fill="none" stroke="{colour}" stroke-width="{width}" '
             'stroke-linejoin="round" stroke-linecap="{cap}"{dash}/>',
             name=_named(name), d=self.path(x, y), colour=self.colour(colour), width=f"{width:g}",
-            cap="butt" if dash != "solid" else "round", dash=_dashed(dash),
+            cap="round" if dash in _ROUND else "butt", dash=_dashed(dash),
         )  # fmt: skip
 
     def path(self, x: Curve, y: Curve) -> str:
@@ -377,7 +378,9 @@ class Plot:
     def _sample(self, key: Key, x: float, y: float) -> None:
         if key.form == "line":
             self._line(x, y, x + 18, y, key.colour, key.dash)
-            self.parts[-1] = Markup(str(self.parts[-1]).replace("/>", ' stroke-width="2"/>'))
+            cap = "round" if key.dash in _ROUND else "butt"
+            ended = Markup(' stroke-width="2" stroke-linecap="{}"/>').format(cap)
+            self.parts[-1] = Markup(str(self.parts[-1]).replace("/>", ended))
         elif key.form == "dot":
             self.put('<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{c}"/>',
                      x=x + 9, y=y, c=self.colour(key.colour))  # fmt: skip

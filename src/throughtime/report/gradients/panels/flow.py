@@ -33,7 +33,7 @@ def signal(m: Measured, language: str | None = None) -> Plot | None:
     if dotted:
         plot.dots(t, held["injected"], "warn", size=3.5, name="injected")
     else:
-        plot.line(t, held["injected"], "warn", dash="dotted", name="injected")
+        plot.line(t, held["injected"], "warn", dash="points", width=2.4, name="injected")
     plot.line(t, held["total"], "accent", width=2.2, name="total")
     low = plot.up.start
     plot.cells(held["total_zero"][None], "warn", top=low - 5, bottom=low, name="zero")
@@ -41,7 +41,7 @@ def signal(m: Measured, language: str | None = None) -> Plot | None:
         [
             Key("accent", "legend_total"),
             Key("accent", "legend_spread", form="band"),
-            Key("warn", "legend_injected", form="dot" if dotted else "line", dash="dotted"),
+            Key("warn", "legend_injected", form="dot" if dotted else "line", dash="points"),
             Key("warn", "legend_zero", form="block"),
         ]
     )
