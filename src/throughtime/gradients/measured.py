@@ -311,7 +311,7 @@ def _others(record: Record, compare: Sequence[object] | None) -> dict[str, Any]:
     found = {}
     for phi in others:
         other = counterfactual(record, phi)
-        reach = transport(other, probes=1, resamples=0, cells=False)
+        reach = transport(other, resamples=0, cells=False)
         found[other.recurrence.phi.name] = {
             "total": _size(other),
             "rho": reach.rho,

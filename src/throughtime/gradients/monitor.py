@@ -145,7 +145,7 @@ class Monitor(AbstractContextManager):
         optimizer: Any = None,
         *,
         every: int = 16,
-        sequences: int | None = 8,
+        sequences: int | None = 6,
         loggers: Iterable[Logger] | Logger = (),
         keep: int = 256,
         scaler: Any = None,

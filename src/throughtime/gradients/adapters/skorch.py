@@ -33,7 +33,7 @@ class GradientMonitor(Callback):
         >>> NeuralNetClassifier(module, callbacks=[GradientMonitor(every=16)])
     """
 
-    def __init__(self, every: int = 16, sequences: int | None = 8, loggers: Any = ()):
+    def __init__(self, every: int = 16, sequences: int | None = 6, loggers: Any = ()):
         self.every, self.sequences, self.loggers = every, sequences, loggers
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:

@@ -113,14 +113,24 @@ class _Count:
 def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float, Tensor]:
     """Pre-activation, slope, sup|φ'| and δ of one activation of a record, in run order."""
     r, run = record.recurrence, record.run
+    orbit, steepest = run.orbit, r.activation_of(check_place(record, place)).steepest
+    delta = run.pulled.cell if place == "c" else record.gate_block(run.delta, place)
+    assert delta is not None
+    return orbit.argument(place), orbit.slope_of(place), steepest, delta
+
+
+def check_place(record: Record, place: str) -> str:
+    """The place, which the layer has.
+
+    Raises:
+        TraceError: it has not.
+    """
+    r = record.recurrence
     places = (*r.gates, "c") if r.kind == "lstm" else r.gates
     if place not in places:
         known = ", ".join(places)
         raise TraceError("gradients.no_such_place", place=place, layer=record.key, known=known)
-    delta = run.pulled.cell if place == "c" else record.gate_block(run.delta, place)
-    assert delta is not None
-    orbit, steepest = run.orbit, r.activation_of(place).steepest
-    return orbit.argument(place), orbit.slope_of(place), steepest, delta
+    return place
 
 
 def _counted(record: Record, place: str, epsilon: float) -> _Count:

@@ -56,7 +56,7 @@ class Transport:
 def transport(
     record: Record,
     *,
-    probes: int | None = 2,
+    probes: int | None = 1,
     epsilon: float = 1e-3,
     resamples: int = 200,
     seed: int = 0,
@@ -64,9 +64,10 @@ def transport(
 ) -> Transport:
     """How much of a perturbation of h_{t-k} is left in h_t, from random cotangents sent back.
 
-    E_v ‖(∂h_t/∂h_{t-k})ᵀ v‖² = ‖∂h_t/∂h_{t-k}‖_F² for v ~ N(0, I), so a few v are enough. A mean
-    square is ruled by the sequences that let most through and a mean logarithm hides those that
-    let nothing through: both and the share of zeros are given.
+    E_v ‖(∂h_t/∂h_{t-k})ᵀ v‖² = ‖∂h_t/∂h_{t-k}‖_F² for v ~ N(0, I), so a few v are enough: one a
+    sequence, whose scatter is in the interval over sequences. A mean square is ruled by the
+    sequences that let most through and a mean logarithm hides those that let nothing through:
+    both and the share of zeros are given.
 
     Args:
         record: one layer and direction.

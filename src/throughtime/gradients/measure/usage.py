@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.census import place_of
-from throughtime.gradients.measure.series import Array, numpy, quantile, steps_of
+from throughtime.gradients.measure.census import check_place
+from throughtime.gradients.measure.series import Array, numpy, steps_of
 from throughtime.gradients.record.record import Record
 
 # numbers of which quantiles are taken
@@ -66,29 +66,25 @@ def usage(
         X. Glorot and Y. Bengio (AISTATS 2010) watch the same histograms; linearity is the squared
         correlation of input and output.
     """
-    r = record.recurrence
-    place = r.main_place if place is None else place
-    a, slope, steepest, _ = place_of(record, place)
-    phi = r.activation_of(place)
-    every = thinned(a, points)
-    seen, slopes, values = (
-        steps_of(record, whole)[::every] for whole in (a, slope, record.run.orbit.value(place))
-    )
+    r, orbit = record.recurrence, record.run.orbit
+    place = check_place(record, r.main_place if place is None else place)
+    phi, a = r.activation_of(place), orbit.argument(place)
+    seen = steps_of(record, a)[:: thinned(a, points)]
+    value, slope = phi.both(seen)
     edges = _edges(seen, bins)
     centres = a.new_tensor((edges[1:] + edges[:-1]) / 2)
-    units = a.shape[-1]
-    grid = centres.unsqueeze(-1).expand(-1, units)
+    curve = [numpy(y).mean(-1) for y in phi.both(centres.unsqueeze(-1).expand(-1, a.shape[-1]))]
     return Usage(
         place,
         phi.name,
         edges=edges,
         density=_density(seen, edges),
-        value=numpy(phi.value(grid)).mean(-1),
-        slope=numpy(phi.slope(grid)).mean(-1),
-        zones=_zones(seen, slopes.abs() / steepest, epsilon),
-        linearity=numpy(_linearity(seen, values)),
-        rms_slope=float(torch.linalg.vector_norm(slopes, dtype=torch.float64))
-        / max(slopes.numel(), 1) ** 0.5,
+        value=curve[0],
+        slope=curve[1],
+        zones=_zones(seen, slope.abs() / phi.steepest, epsilon),
+        linearity=numpy(_linearity(seen, value)),
+        rms_slope=float(torch.linalg.vector_norm(slope, dtype=torch.float64))
+        / max(slope.numel(), 1) ** 0.5,
     )
 
 
@@ -100,10 +96,10 @@ def thinned(whole: Tensor, points: int | None) -> int:
 def _edges(points: Tensor, bins: int) -> Array:
     """Bins from quantile to quantile, of a sample where there are many points."""
     some = points.flatten()[:: max(1, points.numel() // _SOME)].cpu().numpy()
-    some = some[np.isfinite(some)].astype(float)
+    some = np.sort(some[np.isfinite(some)]).astype(float)
     if not len(some):
         return np.linspace(-1.0, 1.0, bins + 1)
-    low, high = (float(quantile(some[None], q)[0]) for q in (0.001, 0.999))
+    low, high = np.interp([0.001, 0.999], np.linspace(0, 1, len(some)), some)
     return np.linspace(low, high, bins + 1) + (0 if high > low else np.linspace(-1, 1, bins + 1))
 
 
@@ -115,13 +111,12 @@ def _density(points: Tensor, edges: Array) -> Array:
 
 
 def _zones(points: Tensor, relative: Tensor, epsilon: float) -> dict[str, float]:
-    flat, steep = relative <= epsilon, relative > 0.9
-    at_most_weak = relative <= 0.25
-    low, below, weak, up = (
-        int(torch.count_nonzero(mask)) / mask.numel()
-        for mask in (flat & (points < 0), flat, at_most_weak, steep)
-    )
-    unknown = int(torch.count_nonzero(relative.isnan())) / relative.numel()
+    def share(mask: Tensor) -> float:
+        return int(torch.count_nonzero(mask)) / mask.numel()
+
+    flat = relative <= epsilon
+    low, below, weak = share(flat & (points < 0)), share(flat), share(relative <= 0.25)
+    up, unknown = share(relative > 0.9), share(relative.isnan())
     return {
         "flat_low": low,
         "flat_high": below - low,
