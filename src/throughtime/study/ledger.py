@@ -77,26 +77,33 @@ class Ledger:
         try:
             self._make_tables()
         except SQLAlchemyError as failure:
+            shown = self.address
+            if "://" in shown:
+                shown = sa.make_url(shown).render_as_string(hide_password=True)
             reason = str(getattr(failure, "orig", failure))
-            raise LedgerError("ledger.unreadable", address=self.address, reason=reason) from failure
+            raise LedgerError("ledger.unreadable", address=shown, reason=reason) from failure
 
     def claim(self, key: str, *, lease: float) -> bool:
         """Take a run for ``lease`` seconds; False where another process has it or it is done."""
         now = time.time()
+        mine = sa.insert(_claims).values(key=key, owner=self._owner, expires=now + lease)
         with self._writing() as db:
-            if db.execute(sa.select(_runs.c.key).where(_runs.c.key == key)).first():
-                return False
             held = db.execute(sa.select(_claims).where(_claims.c.key == key)).first()
-            if held and held.expires > now and _alive(held.owner):
-                return False
-            db.execute(sa.delete(_claims).where(_claims.c.key == key))
+            if held:
+                if held.expires > now and _alive(held.owner):
+                    return False
+                # this claim alone: another process may have put its own there since
+                seen = _claims.c.owner == held.owner, _claims.c.expires == held.expires
+                db.execute(sa.delete(_claims).where(_claims.c.key == key, *seen))
             try:
-                db.execute(
-                    sa.insert(_claims).values(key=key, owner=self._owner, expires=now + lease)
-                )
-            except IntegrityError:
-                return False
-        return True
+                db.execute(mine)
+                # asked last: who finishes a run gives its claim back in the same act
+                taken = not _there(db, key)
+            except IntegrityError:  # another process was quicker by a moment
+                taken = False
+            if not taken:
+                db.rollback()
+        return taken
 
     def release(self, key: str) -> None:
         """Give a claimed run back unfinished."""
@@ -108,14 +115,15 @@ class Ledger:
     def enter(self, plan: str, record: Record) -> bool:
         """Write a finished run if its key is absent; False where it was there already."""
         text = json.dumps(_finite(asdict(record)), sort_keys=True, allow_nan=False)
+        run = {"key": record.key, "plan": plan, "record": text, "finished": time.time()}
         with self._writing() as db:
-            there = db.execute(sa.select(_runs.c.key).where(_runs.c.key == record.key)).first()
+            there = _there(db, record.key)
             if not there:
-                db.execute(
-                    sa.insert(_runs).values(
-                        key=record.key, plan=plan, record=text, finished=time.time()
-                    )
-                )
+                try:
+                    with db.begin_nested():
+                        db.execute(sa.insert(_runs).values(run))
+                except IntegrityError:
+                    there = True
             db.execute(sa.delete(_claims).where(_claims.c.key == record.key))
         return not there
 
@@ -191,6 +199,10 @@ def _write_ahead(connection, _record) -> None:
             if failure.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+
+
+def _there(db: sa.Connection, key: str) -> bool:
+    return db.execute(sa.select(_runs.c.key).where(_runs.c.key == key)).first() is not None
 
 
 def _record(text: str) -> Record:
