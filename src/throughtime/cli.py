@@ -409,5 +409,7 @@ def main() -> None:
         Console(stderr=True, highlight=False).print(str(error), markup=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True, highlight=False).print(say("cli.interrupted"), markup=False)
+        studied = sys.argv[1:2] == ["choose"]  # what alone keeps its runs
+        said = say("cli.interrupted_study" if studied else "cli.interrupted")
+        Console(stderr=True, highlight=False).print(said, markup=False)
         sys.exit(130)

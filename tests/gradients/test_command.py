@@ -236,6 +236,19 @@ def test_the_table_of_initial_gradients(monkeypatch, capsys):
     assert [cell["activation"] for cell in json.loads(out)] == ["tanh", "relu"]
 
 
+@pytest.mark.parametrize(("command", "ledger"), [("trace", False), ("choose", True)])
+def test_only_a_study_goes_on_where_it_was_interrupted(monkeypatch, capsys, command, ledger):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr("sys.argv", ["throughtime", command])
+    with pytest.raises(SystemExit, match="130"):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.startswith("Interrupted.") and ("ledger" in said) == ledger
+
+
 def test_a_table_that_was_interrupted_shows_what_is_there():
     cells = list(demo.initial_gradients(["tanh"], ["identity"], ["normal"], [20], 10, 2))
     other = list(demo.initial_gradients(["relu"], ["np"], ["normal"], [20], 10, 2))
