@@ -14,7 +14,9 @@ import throughtime.cells as cells
 import throughtime.nn as ours
 from throughtime.errors import TraceError
 from throughtime.gradients import measure, trace
+from throughtime.gradients.measure.beside import side_by_side
 from throughtime.gradients.measure.transport import _resampled, _step_by_step
+from throughtime.gradients.measured import measured
 from throughtime.gradients.record.fused import sent_back
 
 T, B, H = 12, 5, 6
@@ -638,3 +640,57 @@ def test_measured_says_over_how_many_sequences():
     first = measure.split(found.records["l0"].first(8))
     np.testing.assert_allclose(some["split"]["total"][1:], first.total[1:])
     assert some["split"] != every["split"]
+
+
+# side by side
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_side_by_side_each_answers_in_its_place(threads):
+    def power(base):
+        return torch.linalg.matrix_power(torch.full((50, 50), base / 50.0), 9).sum().item()
+
+    found = side_by_side(*(lambda base=base: power(base) for base in range(1, 30)))
+    np.testing.assert_allclose(found, [50 * float(base) ** 9 for base in range(1, 30)], rtol=1e-3)
+    assert side_by_side() == []
+    assert torch.get_num_threads() == threads
+
+
+def test_what_one_measure_cannot_do_is_told_by_all(threads):
+    def fails():
+        raise TraceError("gradients.no_records")
+
+    with pytest.raises(TraceError, match="no record"):
+        side_by_side(list, fails, list)
+    assert side_by_side(lambda: side_by_side(lambda: 1, lambda: 2), lambda: 3) == [[1, 2], 3]
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_measures_side_by_side_are_those_one_after_another(name):
+    module, x = MAKE[name](dtype=torch.float64), torch.randn(T, B, 3, dtype=torch.float64)
+    records, before, found = traced(module, x), torch.get_num_threads(), []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        try:
+            found.append(list(leaves(measured(records))))
+        finally:
+            torch.set_num_threads(before)
+    for (one, value), (other, expected) in zip(*found, strict=True):
+        assert one == other
+        assert value == (pytest.approx(expected) if isinstance(expected, float) else expected), one
+
+
+def leaves(held, path=()):
+    parts = held.items() if isinstance(held, dict) else enumerate(held)
+    for name, part in parts:
+        if isinstance(part, (dict, list)):
+            yield from leaves(part, (*path, name))
+        else:
+            yield (*path, name), part

@@ -31,6 +31,7 @@ from throughtime.gradients.measure import (
     underflow,
     usage,
 )
+from throughtime.gradients.measure.beside import side_by_side
 from throughtime.gradients.measure.census import CLASSES, place_of
 from throughtime.gradients.measure.series import (
     above,
@@ -103,8 +104,24 @@ def _of(
     r, (T, B), some = record.recurrence, record.alive.shape, record.first(sequences)
     single = costly or r.state_size <= _CHEAP_STATE
     done = {"lag_map": costly, "lyapunov": costly, "one_step": single}
-    units, gain = census(record), split(some)
-    used = {place: usage(some, place, points=_POINTS) for place in _places(record)}
+    measures: dict[str, Callable[[], Any]] = {
+        "one_step": lambda: _law(some, costly) if single else None,
+        "counterfactual": lambda: _others(some, compare),
+        "transport": lambda: _transport(transport(some)),
+        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in _places(record)},
+        "census": lambda: census(record),
+        "split": lambda: split(some),
+        "budget": lambda: budget(some),
+        "health": lambda: health(some),
+        "signal": lambda: signal(record),
+        "sample": lambda: _sample(record, some),
+        "state": lambda: _state(some),
+        "gates": lambda: None if r.kind == "elman" else gates(some),
+        "signal_to_noise": lambda: signal_to_noise(some),
+        "underflow": lambda: underflow(some),
+    }
+    found = dict(zip(measures, side_by_side(*measures.values()), strict=True))
+    units, used = found["census"], found["usage"]
     return plain(
         {
             "kind": r.kind,
@@ -116,26 +133,13 @@ def _of(
             "linked": record.linked,
             "steps": T,
             "sequences": B,
-            "sample": _sample(record, some),
             "lengths": np.quantile(numpy(record.lengths), [0, 0.5, 1]),
             "left_out": [name for name in COSTLY if not done[name]],
-            "signal": signal(record),
-            "split": gain,
-            "budget": budget(some),
             "lag_map": lag_map(some) if costly else None,
-            "transport": _transport(transport(some)),
             "lyapunov": _lyapunov(some) if costly else None,
-            "census": units,
             "shares": units.shares,
             "barcode": _barcode(some, units.label, used[r.main_place]),
-            "usage": used,
-            "health": health(some),
-            "state": _state(some),
-            "gates": None if r.kind == "elman" else gates(some),
-            "signal_to_noise": signal_to_noise(some),
-            "underflow": underflow(some),
-            "one_step": _law(some, costly) if single else None,
-            "counterfactual": _others(some, compare),
+            **found,
         }
     )
 

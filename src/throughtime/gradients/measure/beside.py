@@ -1,0 +1,43 @@
+"""Measures of which none needs another, side by side."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from throughtime.kernels.cpu import pool
+
+_SHARE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def side_by_side(*measures: Callable[[], Any]) -> list[Any]:
+    """What each of some calls returns; on a CPU they share PyTorch's threads.
+
+    A second thread hardly speeds up an operation as small as those of a measure, but can take the
+    next measure. It must be one of PyTorch's own: these stay awake for a while after each
+    operation, and others would have to share the cores with them.
+
+    Args:
+        measures: in the order in which to begin them: the longest first.
+    """
+    threads = torch.get_num_threads()
+    library = pool.openmp() if threads > 1 and pool.can_wait() else None
+    if library is None:
+        return [measure() for measure in measures]
+    found, failed, waiting = [None] * len(measures), [], iter(enumerate(measures))
+
+    def share(_: int) -> None:
+        try:
+            for place, measure in waiting:
+                found[place] = measure()
+        except BaseException as error:
+            failed.append(error)
+
+    function = _SHARE(share)
+    library.GOMP_parallel(ctypes.cast(function, ctypes.c_void_p), None, threads, 0)
+    for error in failed:
+        raise error
+    return found
