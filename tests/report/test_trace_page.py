@@ -789,3 +789,53 @@ def test_every_chart_has_its_numbers_in_a_table(opened, kind):
         ranks = columns("table_ranks")
         assert ranks["Exponent λ"] == numbers(held["lyapunov"]["exponents"])
         assert ranks["Singular value"] == numbers(held["one_step"]["singular_values"]["median"])
+
+
+@pytest.mark.parametrize("T", [40, 600])
+@pytest.mark.parametrize("kind", [ours.RNN, ours.LSTM])
+def test_padding_that_no_sequence_reaches_is_not_shown(opened, kind, T):
+    longest = T // 2 - 3
+    lengths = torch.tensor([longest, longest // 3, 5])
+    torch.manual_seed(5)
+    layer = kind(3, H, bidirectional=True)
+    found = trace(layer, torch.randn(T, 3, 3), lambda m, x: m(x, lengths=lengths)[0].square().sum())
+    held = found.measured(costly=True)["l0_reverse"]
+    assert held["steps"] == T
+    with opened(lambda path: found.to_html(path, costly=True)) as page:
+        page.locator("#layer").select_option("1")
+        assert page.locator("#step").get_attribute("max") == str(longest - 1)
+        assert f"{longest} × 3" in page.locator(".layer.chosen > .facts").inner_text()
+        ends = page.locator(".layer.chosen svg[data-time]:visible").evaluate_all(
+            "all => all.map(svg => svg.dataset.time.split(' ').slice(2, 4).join())"
+        )
+        assert set(ends) == {f"-0.5,{longest - 0.5:g}"}
+        path = page.locator(".layer.chosen [data-panel=signal] .wide [data-name=total]")
+        xs = [float(x) for x in re.findall(r"[ML]([\d.]+),", path.get_attribute("d"))]
+        start, stop = 70, 886  # the axis
+        assert xs[0] - start == pytest.approx(stop - xs[-1], abs=1)
+        summary = page.locator(".layer.chosen [data-table=table_steps] summary")
+        summary.click()
+        last = page.locator(".layer.chosen [data-table=table_steps] tbody tr").last
+        assert last.locator("td").first.inner_text() != "–"
+
+
+def test_a_look_whose_sequences_were_longer_is_shown_whole(opened):
+    torch.manual_seed(2)
+    model = ours.GRU(3, H)
+    optimiser = torch.optim.SGD(model.parameters(), 0.01)
+    with Monitor(model, optimiser, every=1) as monitor:
+        for length in (20, 31, 12):
+            optimiser.zero_grad()
+            lengths = torch.tensor([length, 4])
+            model(torch.randn(40, 2, 3), lengths=lengths)[0].square().sum().backward()
+            optimiser.step()
+        with opened(monitor.to_html) as page:
+            assert page.locator("#step").get_attribute("max") == "30"
+            assert page.locator("#step").input_value() == "11"
+            assert "12 × 2" in page.locator(".layer > .facts").inner_text()
+            page.locator("#look").focus()
+            page.keyboard.press("Home")
+            page.keyboard.press("ArrowRight")
+            path = page.locator("#r0-signal .wide [data-name=total]").get_attribute("d")
+            assert len(re.findall(r"[ML][\d.]+,", path)) == 31
+            assert "NaN" not in path

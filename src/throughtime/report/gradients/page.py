@@ -17,6 +17,7 @@ from throughtime.gradients.measure.census import CLASSES
 from throughtime.language import LANGUAGES, say
 from throughtime.report.embed import digest, embeddable, environment, text_of
 from throughtime.report.gradients import training
+from throughtime.report.gradients.crop import cropped
 from throughtime.report.gradients.figures import curve, number, percent, real, steps
 from throughtime.report.gradients.panels import Measured, Panel, forms
 from throughtime.report.gradients.panels.base import SMALL, longest
@@ -80,8 +81,9 @@ def render(view: View, *, language: str | None = None) -> str:
         raise ThroughtimeError("language.unknown", wanted=language, known=", ".join(LANGUAGES))
     script = text_of("trace.js")
     keys = list(view.records)
+    layers = [_Layer(i, key, m, view) for i, (key, m) in enumerate(view.records.items())]
     data = {
-        "records": [_data(key, m, view) for key, m in view.records.items()],
+        "records": [_data(layer, len(view.history)) for layer in layers],
         "looks": [look["step"] for look in view.history],
         "words": {k: {w: say(f"traces.{w}", k) for w in _WORDS} for k in LANGUAGES},
     }
@@ -101,7 +103,7 @@ def render(view: View, *, language: str | None = None) -> str:
             told=told,
             unit_figures=("class", *_FIGURES, "linearity"),
             cards=[_card(alike, keys) for alike in folded(view.findings)],
-            layers=[_Layer(i, key, m, view) for i, (key, m) in enumerate(view.records.items())],
+            layers=layers,
             over_training=training.figures(view.history),
             notes=list(_notes(view)),
             style=Markup(text_of("report.css") + text_of("trace.css")),
@@ -129,7 +131,7 @@ class _Layer:
     def __init__(self, index: int, key: str, m: Measured, view: View):
         frames = [look["layers"][key] for look in view.history if key in look["layers"]]
         self.index, self.key = index, key
-        self.m = {**m, "frames": frames, "lag": view.lag}
+        self.m = {**cropped(m, frames), "lag": view.lag}
         self.figures = [f for f in self._figures() if f.drawings or f.sentence]
         self.timed = [f for f in self.figures if f.timed]
         self.others = [f for f in self.figures if not f.timed]
@@ -159,7 +161,7 @@ class _Layer:
         yield "fact_kind", told(f"kind_{m['kind']}")
         yield "fact_activation", escape(m["activation"])
         yield "fact_units", escape(m["units"])
-        yield "fact_steps", escape(f"{m['steps']} × {m['sequences']}")
+        yield "fact_steps", escape(f"{longest(m)} × {m['sequences']}")
         yield "fact_horizon", _reach(m)
         last = m["budget"]["last_steps"]
         known = np.isfinite(curve(m["budget"]["share"])).any()
@@ -175,20 +177,16 @@ class _Layer:
         return tables(self.m)
 
 
-def _data(key: str, m: Measured, view: View) -> dict[str, Any]:
+def _data(layer: _Layer, looks: int) -> dict[str, Any]:
     """What the script needs of one record, in six digits."""
-    frames = [
-        {name: _shorter(values) for name, values in look["layers"][key].items()}
-        for look in view.history
-        if key in look["layers"]
-    ]
+    m, frames = layer.m, _shorter(layer.m["frames"])
     return {
-        "key": key,
+        "key": layer.key,
         "kind": m["kind"],
         "reverse": m["reverse"],
         "steps": m["steps"],
         "series": {name: _short(values) for name, values in series(m).items()},
-        "frames": frames if len(frames) == len(view.history) else [],
+        "frames": frames if len(frames) == looks else [],
         "units": _units(m),
     }
 
@@ -215,6 +213,8 @@ def _shorter(values: Any) -> Any:
     """What stood in JSON, in the four digits that an earlier look is told in."""
     if isinstance(values, Mapping):
         return {name: _shorter(value) for name, value in values.items()}
+    if isinstance(values, list) and values and isinstance(values[0], Mapping):
+        return [_shorter(value) for value in values]
     return _short(values, 4) if isinstance(values, Sequence) else values
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from throughtime.errors import TraceError
 from throughtime.gradients import export
 from throughtime.language import current_language
+from throughtime.report.gradients.crop import cropped
 from throughtime.report.gradients.panels import Measured, forms
 
 _KINDS = (".svg", ".png")
@@ -33,10 +34,11 @@ def save(
     layer = next(iter(records)) if layer is None else layer
     if layer not in records:
         raise TraceError("traces.no_such_layer", layer=layer, known=", ".join(records))
-    panels = dict(forms(records[layer]))
+    shown = cropped(records[layer])
+    panels = dict(forms(shown))
     if chart not in panels:
         raise TraceError("traces.no_such_chart", chart=chart, known=", ".join(panels))
-    plot = panels[chart].draw(records[layer], language or current_language())
+    plot = panels[chart].draw(shown, language or current_language())
     if plot is None:
         raise TraceError("traces.nothing_to_draw", chart=chart, layer=layer)
     svg = str(plot.svg())

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from throughtime.gradients.advise import Finding, folded
 from throughtime.language import current_language, say
+from throughtime.report.gradients.crop import cropped
 from throughtime.report.gradients.figures import Curve, curve, factor, number
 from throughtime.report.gradients.panels import Measured
 from throughtime.report.gradients.panels.flow import budget_said
@@ -32,7 +33,8 @@ def summary(
         language: ``"en"`` or ``"zh"``; the current language by default.
     """
     lines: list[Text | Table] = list(_findings(findings, language))
-    for key, m in records.items():
+    for key, whole in records.items():
+        m = cropped(whole)
         lines += [Text(), _title(key, m, language), _rows(m, language)]
     return Group(*lines, Text(_say("terminal_time", language), style="dim"))
 
