@@ -226,7 +226,7 @@ def _numbers(rows: list[Row], several: bool, language: str) -> Markup:
     columns = ("arm", "ratio", "slope", "weights", "horizon", "half_life", "last_steps", "census")
     head = Markup("").join(
         Markup('<th scope="col"{}>{}</th>').format(
-            Markup("") if name in ("arm", "census") else Markup(' class="n"'),
+            Markup("") if name in ("arm", "census") else Markup(' class="n" style="min-width:6em"'),
             _say(f"why_{name}", language),
         )
         for name in columns

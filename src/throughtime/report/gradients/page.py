@@ -105,6 +105,7 @@ def render(view: View, *, language: str | None = None) -> str:
             cards=[_card(alike, keys) for alike in folded(view.findings)],
             layers=layers,
             over_training=training.figures(view.history),
+            followed=list(view.history[-1]["layers"]) if view.history else [],
             notes=list(_notes(view)),
             style=Markup(text_of("report.css") + text_of("trace.css")),
             script=Markup(script),
