@@ -174,6 +174,13 @@ def test_a_model_made_in_inference_mode_is_told():
     assert "inference_mode 下建立" in told.value.text("zh")
 
 
+def test_a_trace_is_shown_in_a_line():
+    found = trace(Model(), torch.randn(10, 4, 3), mse)
+    record = "Record('rnn.l0', gru, tanh, (T, B, H) = (10, 4, 8))"
+    assert repr(found.records["rnn.l0"]) == record
+    assert repr(found) == f"Trace(Model, loss={found.loss:.4g}, records=[{record}])"
+
+
 def test_input_overwritten_after_it_was_read():
     def overwrites(m, x):
         y = m(x.add_(0))[0]

@@ -55,6 +55,9 @@ class Trace:
     seconds: float = float("nan")
     _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        return f"Trace({self.model}, loss={self.loss:.4g}, records={list(self.records.values())})"
+
     def findings(self, lag: int | None = None) -> tuple[Finding, ...]:
         """What is wrong, causes before consequences, ``()`` for nothing; see :func:`advise`.
 

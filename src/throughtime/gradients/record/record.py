@@ -164,6 +164,10 @@ class Record:
     run: Run
     linked: bool = True
 
+    def __repr__(self) -> str:
+        r, shape = self.recurrence, (*self.alive.shape, self.recurrence.hidden_size)
+        return f"Record({self.key!r}, {r.kind}, {r.phi.name}, (T, B, H) = {shape})"
+
     @property
     def injected(self) -> Tensor:
         """e_t, (T, B, H)."""
