@@ -174,6 +174,27 @@ def test_a_model_made_in_inference_mode_is_told():
     assert "inference_mode 下建立" in told.value.text("zh")
 
 
+@pytest.mark.parametrize("layer", [nn.GRU, ours.GRU])
+def test_a_loss_that_goes_back_itself_is_told(layer):
+    model = Model(layer)
+
+    def training_step(m, x):
+        loss = mse(m, x)
+        loss.backward()
+        return loss
+
+    def penalised(m, x):
+        x = x.clone().requires_grad_()
+        loss = mse(m, x)
+        return loss + torch.autograd.grad(loss, x, retain_graph=True)[0].square().sum()
+
+    for loss_fn in (training_step, penalised):
+        with pytest.raises(TraceError, match="went back through rnn itself") as told:
+            trace(model, torch.randn(10, 4, 3), loss_fn)
+        assert "自己用" in told.value.text("zh")
+        assert all(p.grad is None for p in model.parameters())
+
+
 def test_a_trace_is_shown_in_a_line():
     found = trace(Model(), torch.randn(10, 4, 3), mse)
     record = "Record('rnn.l0', gru, tanh, (T, B, H) = (10, 4, 8))"

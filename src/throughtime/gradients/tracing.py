@@ -341,6 +341,8 @@ def _backward(
     names = ", ".join(name or type(m).__name__ for name, m in modules)
     if not capture.calls and not capture.chains:
         raise TraceError("gradients.not_run", layers=names)
+    if any(seen.cotangents.found for seen in (*capture.calls, *capture.chains)):
+        raise TraceError("gradients.went_back", layers=names)
     for call in capture.calls:
         if data_of(call.input).numel() == 0:
             shape = tuple(data_of(call.input).shape)
