@@ -645,6 +645,9 @@ def test_measured_says_over_how_many_sequences():
 # side by side
 
 
+CPU = torch.device("cpu")
+
+
 @pytest.fixture(params=[1, 2])
 def threads(request):
     before = torch.get_num_threads()
@@ -657,9 +660,9 @@ def test_side_by_side_each_answers_in_its_place(threads):
     def power(base):
         return torch.linalg.matrix_power(torch.full((50, 50), base / 50.0), 9).sum().item()
 
-    found = side_by_side(*(lambda base=base: power(base) for base in range(1, 30)))
+    found = side_by_side(CPU, *(lambda base=base: power(base) for base in range(1, 30)))
     np.testing.assert_allclose(found, [50 * float(base) ** 9 for base in range(1, 30)], rtol=1e-3)
-    assert side_by_side() == []
+    assert side_by_side(CPU) == []
     assert torch.get_num_threads() == threads
 
 
@@ -668,8 +671,9 @@ def test_what_one_measure_cannot_do_is_told_by_all(threads):
         raise TraceError("gradients.no_records")
 
     with pytest.raises(TraceError, match="no record"):
-        side_by_side(list, fails, list)
-    assert side_by_side(lambda: side_by_side(lambda: 1, lambda: 2), lambda: 3) == [[1, 2], 3]
+        side_by_side(CPU, list, fails, list)
+    nested = side_by_side(CPU, lambda: side_by_side(CPU, lambda: 1, lambda: 2), lambda: 3)
+    assert nested == [[1, 2], 3]
 
 
 @pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])

@@ -120,7 +120,8 @@ def _of(
         "signal_to_noise": lambda: signal_to_noise(some),
         "underflow": lambda: underflow(some),
     }
-    found = dict(zip(measures, side_by_side(*measures.values()), strict=True))
+    device = record.lengths.device
+    found = dict(zip(measures, side_by_side(device, *measures.values()), strict=True))
     units, used = found["census"], found["usage"]
     return plain(
         {

@@ -13,7 +13,7 @@ from throughtime.kernels.cpu import pool
 _SHARE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def side_by_side(*measures: Callable[[], Any]) -> list[Any]:
+def side_by_side(device: torch.device, *measures: Callable[[], Any]) -> list[Any]:
     """What each of some calls returns; on a CPU they share PyTorch's threads.
 
     A second thread hardly speeds up an operation as small as those of a measure, but can take the
@@ -21,11 +21,12 @@ def side_by_side(*measures: Callable[[], Any]) -> list[Any]:
     operation, and others would have to share the cores with them.
 
     Args:
+        device: on which they work.
         measures: in the order in which to begin them: the longest first.
     """
     threads = torch.get_num_threads()
-    library = pool.openmp() if threads > 1 and pool.can_wait() else None
-    if library is None:
+    library = pool.openmp() if device.type == "cpu" and pool.can_wait() else None
+    if library is None or threads == 1:
         return [measure() for measure in measures]
     found, failed, waiting = [None] * len(measures), [], iter(enumerate(measures))
 
