@@ -78,22 +78,39 @@ def _batch() -> tuple[Tensor, Tensor]:
     return x, torch.randint(CLASSES, (SHAPE.B,), generator=draw)
 
 
-def _training(model: nn.Module) -> tuple[Callable[[], None], Callable[[], None]]:
-    """``EVERY`` steps of Adam, as they are and with a monitor that looks at the first."""
+def _step(model: nn.Module) -> Callable[[], None]:
+    """A step of Adam."""
+    optimiser, batch = torch.optim.Adam(model.parameters()), _batch()
+
+    def step() -> None:
+        optimiser.zero_grad()
+        _loss(model, batch).backward()
+        optimiser.step()
+
+    return step
+
+
+def _turns(model: nn.Module) -> tuple[Callable[[], None], Callable[[], None]]:
+    """``EVERY`` steps as they are, and with a monitor that looks at one of them; a step is made.
+
+    Of the same network: where in memory its weights lie is worth several per cent. Between looks a
+    monitor has nothing in the model.
+    """
     from throughtime.gradients import Monitor
 
-    optimiser, batch = torch.optim.Adam(model.parameters()), _batch()
+    monitor, step = Monitor(model, every=EVERY), _step(model)
 
     def plain() -> None:
         for _ in range(EVERY):
-            optimiser.zero_grad()
-            _loss(model, batch).backward()
-            optimiser.step()
+            step()
 
     def watched() -> None:
-        with Monitor(model, optimiser, every=EVERY):
-            plain()
+        for _ in range(EVERY):
+            step()
+            monitor.step()
 
+    step()
+    monitor.step()
     return plain, watched
 
 
@@ -109,17 +126,17 @@ def measure(library: str, cell: str, seconds: float) -> Cost:
     from throughtime.gradients import trace
 
     network, other = (_Network(library, cell) for _ in range(2))
-    steps, watched_steps = _training(network)[0], _training(other)[1]
-    steps()
-    watched_steps()
+    unwatched, (plain, watched) = _step(network), _turns(other)
+    for _ in range(1 + EVERY):
+        unwatched()
+    watched()
     weights = other.state_dict()
     same = all(torch.equal(w, weights[name]) for name, w in network.state_dict().items())
     x, y = batch = _batch()
     distance = max(trace(network.double(), (x.double(), y), _loss).check.values())
     network.float()
 
-    # the same network in turns: where in memory its weights lie is worth several per cent
-    without, watched = medians(_training(other), seconds)
+    without, looking = medians([plain, watched], seconds)
     alone, full = medians(
         [
             lambda: trace(network, batch, _loss),
@@ -128,7 +145,7 @@ def measure(library: str, cell: str, seconds: float) -> Cost:
         seconds,
     )
     step = without / EVERY
-    return Cost(cell, library, step, watched / without, alone / step, full / step, distance, same)
+    return Cost(cell, library, step, looking / without, alone / step, full / step, distance, same)
 
 
 def gradients(
