@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from cyclopts import Parameter
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from throughtime.bench.clock import LEAST, medians
 from throughtime.bench.problem import LAYERS
 from throughtime.bench.shapes import Shape
 from throughtime.files import whole
@@ -90,28 +93,44 @@ def _step(model: nn.Module) -> Callable[[], None]:
     return step
 
 
-def _turns(model: nn.Module) -> tuple[Callable[[], None], Callable[[], None]]:
-    """``EVERY`` steps as they are, and with a monitor that looks at one of them; a step is made.
+def _turns(model: nn.Module, seconds: float) -> tuple[float, float]:
+    """Seconds of ``EVERY`` steps as they are, and with a monitor that looks at one of them.
 
-    Of the same network: where in memory its weights lie is worth several per cent. Between looks a
-    monitor has nothing in the model.
+    Each is the sum of the medians of its single steps, taken in turns and of the same network:
+    where in memory its weights lie is worth several per cent. Between looks a monitor has nothing
+    in the model.
     """
     from throughtime.gradients import Monitor
 
     monitor, step = Monitor(model, every=EVERY), _step(model)
-
-    def plain() -> None:
-        for _ in range(EVERY):
-            step()
-
-    def watched() -> None:
-        for _ in range(EVERY):
-            step()
-            monitor.step()
-
     step()
-    monitor.step()
-    return plain, watched
+    monitor.step()  # a round begins and ends between two looks
+    times: list[list[list[float]]] = [[[] for _ in range(EVERY)] for _ in range(2)]
+    end = time.perf_counter() + 2 * seconds
+    while time.perf_counter() < end or len(times[1][-1]) < LEAST:
+        for watched in (False, True):
+            for single in times[watched]:
+                start = time.perf_counter()
+                step()
+                if watched:
+                    monitor.step()
+                single.append(time.perf_counter() - start)
+    without, looking = (sum(map(statistics.median, steps)) for steps in times)
+    return without, looking
+
+
+def _same(library: str, cell: str) -> tuple[nn.Module, bool]:
+    """A network after some steps, and whether a watched one then has the same weights."""
+    from throughtime.gradients import Monitor
+
+    network, other = (_Network(library, cell) for _ in range(2))
+    step, watched, monitor = _step(network), _step(other), Monitor(other, every=2)
+    for _ in range(EVERY):
+        step()
+        watched()
+        monitor.step()
+    weights = other.state_dict()
+    return network, all(torch.equal(w, weights[name]) for name, w in network.state_dict().items())
 
 
 def measure(library: str, cell: str, seconds: float) -> Cost:
@@ -122,21 +141,14 @@ def measure(library: str, cell: str, seconds: float) -> Cost:
         cell: ``"elman"``, ``"gru"`` or ``"lstm"``.
         seconds: of measurement for each contender, about.
     """
-    from throughtime.bench.clock import medians
     from throughtime.gradients import trace
 
-    network, other = (_Network(library, cell) for _ in range(2))
-    unwatched, (plain, watched) = _step(network), _turns(other)
-    for _ in range(1 + EVERY):
-        unwatched()
-    watched()
-    weights = other.state_dict()
-    same = all(torch.equal(w, weights[name]) for name, w in network.state_dict().items())
+    network, same = _same(library, cell)
     x, y = batch = _batch()
     distance = max(trace(network.double(), (x.double(), y), _loss).check.values())
     network.float()
 
-    without, looking = medians([plain, watched], seconds)
+    without, looking = _turns(_Network(library, cell), seconds)
     alone, full = medians(
         [
             lambda: trace(network, batch, _loss),
