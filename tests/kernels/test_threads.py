@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -230,7 +231,40 @@ def test_a_process_ends_though_helpers_wait(fresh_python):
     )
     ended = subprocess.run(
         [fresh_python, "-c", script], capture_output=True, text=True, timeout=120,
-        env={**__import__("os").environ, "PYTHONPATH": "src"},
+        env=os.environ | {"PYTHONPATH": "src"},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert "[5, 6, 4]" in ended.stdout
+
+
+def test_threads_may_all_be_the_first_to_use_an_activation(fresh_python, tmp_path):
+    script = """
+import threading
+import torch
+import throughtime as tt
+
+torch.set_num_threads(2)
+for n in range(6):
+    phi = tt.Activation(f"own{n}", f"tanh({n + 1}*x/7) + 0.01*x")
+    layer, x = tt.nn.RNN(3, 17, nonlinearity=phi), torch.randn(9, 40, 3)
+    start, found = threading.Barrier(8), []
+
+    def use():
+        start.wait()
+        for _ in range(5):
+            found.append(layer(x)[0].detach())
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(found) == 40 and all(torch.equal(y, found[0]) for y in found)
+print("all the same")
+"""
+    ended = subprocess.run(
+        [fresh_python, "-c", script], capture_output=True, text=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": "src", "THROUGHTIME_CACHE_DIR": str(tmp_path)},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "all the same" in ended.stdout

@@ -22,6 +22,8 @@ from throughtime.activations.emit.lanes import I64, REALS, Address, Code, Int, R
 from throughtime.files import whole
 
 _lock = threading.Lock()
+# one of each, for good: addresses in it are kept where it is not
+_loaded: dict[str, Program] = {}
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ def program(name: str, real: str, write: Callable[[Assembly], None]) -> Program:
         key = hashlib.sha256(
             "\n".join((name, real, str(host()), llvmlite.__version__, _sources())).encode()
         ).hexdigest()
+        if key in _loaded:
+            return _loaded[key]
         folder = cache_folder()
         file = None if folder is None else folder / f"{key}.bin"
         code = None if file is None else _read(file)
@@ -150,7 +154,7 @@ def program(name: str, real: str, write: Callable[[Assembly], None]) -> Program:
             code = assembly.compiled()
             if file is not None:
                 _save(file, code)
-        return Program(code)
+        return _loaded.setdefault(key, Program(code))
 
 
 @cache
