@@ -698,3 +698,16 @@ def leaves(held, path=()):
             yield from leaves(part, (*path, name))
         else:
             yield (*path, name), part
+
+
+def test_measures_do_not_depend_on_what_the_calling_thread_is_set_to(threads):
+    records = traced(ours.GRU(3, 16), torch.randn(T, B, 3))
+    plain = measured(records, compare=("elu",))
+    with torch.autocast("cpu"):
+        assert measured(records, compare=("elu",)) == plain
+
+
+@pytest.mark.parametrize("units,there", [(64, True), (65, False)])
+def test_the_peak_of_powers_is_found_where_it_is_cheap(units, there):
+    (found,) = measured(traced(ours.RNN(3, units), torch.randn(T, B, 3)), compare=()).values()
+    assert (found["one_step"]["weight_peak"] is not None) == there

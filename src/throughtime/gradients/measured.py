@@ -75,8 +75,9 @@ def measured(
             same shape at a sound start over 2 of them) and, beyond 256 state variables, the
             singular values of single steps too. What is left out is null, and named in
             ``left_out``. ``one_step`` looks at 4 steps of 2 sequences then, and otherwise at 2 of
-            one, with the eigenvalues of one; beyond 64 state variables at one step, and beyond 128
-            its spectral radius comes from powers of J_t and ``non_normality`` is null.
+            one, with the eigenvalues of one; beyond 64 state variables at one step and without
+            ``weight_peak``, and beyond 128 its spectral radius comes from powers of J_t and
+            ``non_normality`` is null.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
         sequences: how many sequences of the batch, from the first, are looked at for all but
@@ -150,7 +151,7 @@ def _law(some: Record, costly: bool) -> dict[str, Any]:
     if costly:
         return _one_step(one_step(some))
     tiny, small = r.state_size <= _TINY_STATE, r.state_size <= _SMALL_STATE
-    return _one_step(one_step(some, 1 + tiny, 1, spectra=int(small)))
+    return _one_step(one_step(some, 1 + tiny, 1, spectra=int(small), peak=tiny))
 
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:

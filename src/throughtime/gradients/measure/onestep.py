@@ -24,7 +24,8 @@ class OneStep:
         spectral_radius: of J_t, mean.
         non_normality: Henrici's departure from normality over ‖J‖_F, mean; 0 normal, near 1 far.
         weight_radius: spectral radius of W_hh, Elman only.
-        weight_peak: max_k ‖W_hhᵏ‖₂, k to 100, Elman only: growth that the radius does not show.
+        weight_peak: max_k ‖W_hhᵏ‖₂, k to 100, Elman only, if asked for: growth that the radius does
+            not show.
     """
 
     chi: Array | None
@@ -38,7 +39,11 @@ class OneStep:
 
 
 def one_step(
-    record: Record, count: int = 4, sequences: int = 2, spectra: int | None = None
+    record: Record,
+    count: int = 4,
+    sequences: int = 2,
+    spectra: int | None = None,
+    peak: bool = True,
 ) -> OneStep:
     """χ_t, singular values, spectral radius and non-normality of the one-step Jacobian.
 
@@ -54,6 +59,7 @@ def one_step(
         spectra: of how many J_t eigenvalues are taken, evenly spread from the middle one; all by
             default. With 0 the spectral radius is that of the growth of powers, within about
             0.1 %, and the non-normality is NaN.
+        peak: find ``weight_peak``, which may take 100 products of W_hh with itself.
 
     Source:
         M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; P. Henrici (1962);
@@ -87,7 +93,7 @@ def one_step(
         spectral_radius=radius,
         non_normality=_henrici(some.double(), eigenvalues.to(torch.complex128)),
         weight_radius=None if weight is None else _radius(weight),
-        weight_peak=None if weight is None else _peak(weight),
+        weight_peak=_peak(weight) if weight is not None and peak else None,
     )
 
 

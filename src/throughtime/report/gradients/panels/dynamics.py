@@ -109,6 +109,7 @@ def one_step_said(m: Measured, language: str) -> str:
         radius=number(held["spectral_radius"]), departure=number(held["non_normality"], 2),
     )  # fmt: skip
     if held["weight_radius"] is not None:
-        said += say("traces.one_step_weights", language, radius=number(held["weight_radius"]),
-                    peak=number(held["weight_peak"]))  # fmt: skip
+        said += say("traces.one_step_weights", language, radius=number(held["weight_radius"]))
+    if held["weight_peak"] is not None:
+        said += say("traces.one_step_peak", language, peak=number(held["weight_peak"]))
     return said
