@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 import uuid
+from contextlib import closing
 
 import pytest
 
@@ -170,8 +171,13 @@ def test_sqlite_writes_ahead(tmp_path):
 def test_many_may_enter_the_same_run_at_once(address):
     Ledger(address).close()
     entered = []
+
+    def enter(key):
+        with closing(Ledger(address)) as ledger:
+            return ledger.enter("plan", record(key))
+
     for key in map(str, range(20)):
-        at_once(8, lambda key=key: entered.append(Ledger(address).enter("plan", record(key))))
+        at_once(8, lambda key=key: entered.append(enter(key)))
     assert entered.count(True) == 20
     assert len(Ledger(address).records("plan")) == 20
 
@@ -181,10 +187,10 @@ def test_a_run_that_is_finished_while_it_is_claimed_is_done_once(address):
     done = []
 
     def work(key):
-        ledger = Ledger(address)
-        if ledger.claim(key, lease=60):
-            done.append(key)
-            ledger.enter("plan", record(key))
+        with closing(Ledger(address)) as ledger:  # a server has a hundred places
+            if ledger.claim(key, lease=60):
+                done.append(key)
+                ledger.enter("plan", record(key))
 
     for key in map(str, range(20)):
         at_once(8, lambda key=key: work(key))
