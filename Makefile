@@ -9,7 +9,7 @@ demo: $(VENV)/.base
 	$(VENV)/bin/throughtime choose digits --out demo --budget 150s
 
 test: $(VENV)/.dev
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check src tests benchmarks

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -94,18 +93,19 @@ def test_another_version_is_another_program(monkeypatch, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_new_activation_compiles_in_less_than_a_second(monkeypatch, tmp_path):
-    """Usually some 50 ms: the limit is what was promised, on a machine that is busy otherwise."""
+def test_of_a_new_activation_its_own_part_alone_is_compiled(monkeypatch, tmp_path):
+    """A quarter of a second for an LSTM, where the time loops take many times that."""
     import torch
 
     import throughtime as tt
     from throughtime.kernels.cpu import plan, run
     from throughtime.kernels.registry import cell
 
-    monkeypatch.setenv("THROUGHTIME_CACHE_DIR", str(tmp_path))
     plan.loops("float32")
+    monkeypatch.setenv("THROUGHTIME_CACHE_DIR", str(tmp_path))
     own = tt.Activation("own", "x*sigmoid(1.3*x) + sin(x)/9 + 0.1*erf(x)")
-    here = cell("lstm", (own,) * 3, ((), (), ()), 1.0)
-    began = time.process_time()
-    run.compiled(here, torch.float32)
-    assert time.process_time() - began < 1
+    run.compiled(cell("lstm", (own,) * 3, ((), (), ()), 1.0), torch.float32)
+    (program,) = tmp_path.iterdir()
+    assert program.suffix == ".bin"
+    run.compiled(cell("lstm", (own,) * 3, ((), (), ()), 1.0), torch.float32)
+    assert list(tmp_path.iterdir()) == [program]
