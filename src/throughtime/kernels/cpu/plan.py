@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,6 +57,39 @@ def pointwise(cell: Cell, real: str) -> tuple[Program, int, int]:
 
     code = program(cell.text, real, write)
     return code, code.address("forward"), code.address("backward")
+
+
+class Kind(NamedTuple):
+    """What calls of one kind have in common.
+
+    Attributes:
+        cell: what runs.
+        dtype: in which format.
+        T: steps.
+        B: rows.
+        I: inputs.
+        H: units.
+        reverse: whether from the last step to the first.
+        threads: at most.
+        can_wait: whether they may wait for each other.
+    """
+
+    cell: Cell
+    dtype: torch.dtype
+    T: int
+    B: int
+    I: int
+    H: int
+    reverse: bool
+    threads: int
+    can_wait: bool
+
+    @classmethod
+    def of(cls, cell: Cell, x: Tensor, H: int, reverse: bool) -> Kind:
+        """Of a call made now, on input ``x`` (T, B, I)."""
+        T, B, I = x.shape
+        threads = torch.get_num_threads()
+        return cls(cell, x.dtype, T, B, I, H, reverse, threads, pool.can_wait())
 
 
 @dataclass(frozen=True)
@@ -131,33 +165,12 @@ class Plan:
 
 
 @lru_cache(KINDS)
-def forward_plan(
-    cell: Cell,
-    dtype: torch.dtype,
-    T: int,
-    B: int,
-    I: int,
-    H: int,
-    reverse: bool,
-    threads: int,
-    can_wait: bool,
-) -> Plan:
-    """Of the way forward.
-
-    Args:
-        cell: what runs.
-        dtype: in which format.
-        T: steps.
-        B: rows.
-        I: inputs.
-        H: units.
-        reverse: whether from the last step to the first.
-        threads: at most.
-        can_wait: whether they may wait for each other.
-    """
+def forward_plan(kind: Kind) -> Plan:
+    """Of the way forward."""
+    cell, dtype, T, B, I, H, reverse, *_ = kind
     shape, sizes = cell.shape, Sizes.of(dtype, T, B, I, H)
     pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
-    sides, workers, rows = _division(sizes, shape.gates, 1, threads, can_wait)
+    sides, workers, rows = _division(kind, sizes, 1)
     per_worker = rows * (pitch * (2 + shape.saved) + x_pitch)
     packed = T * B >= PACKING_WORK
     parts = {
@@ -174,22 +187,12 @@ def forward_plan(
 
 
 @lru_cache(KINDS)
-def backward_plan(
-    cell: Cell,
-    dtype: torch.dtype,
-    T: int,
-    B: int,
-    I: int,
-    H: int,
-    reverse: bool,
-    threads: int,
-    can_wait: bool,
-    dx: bool,
-) -> Plan:
-    """Of the way back; arguments as for :func:`forward_plan`, and whether ``dx`` is wanted."""
+def backward_plan(kind: Kind, dx: bool) -> Plan:
+    """Of the way back; ``dx``: whether the gradient of the input is wanted."""
+    cell, dtype, T, B, I, H, reverse, *_ = kind
     shape, sizes = cell.shape, Sizes.of(dtype, T, B, I, H)
     pitch, x_pitch = sizes.pitch(H), sizes.pitch(I)
-    sides, workers, rows = _division(sizes, shape.gates, 2, threads, can_wait)
+    sides, workers, rows = _division(kind, sizes, 2)
     gathered = pitch * (shape.sums + 1) + x_pitch
     most = min(GATHERED_ROWS, T * rows, GATHERED_BYTES // (sizes.bytes * gathered))
     capacity = max(rows, most)
@@ -219,28 +222,24 @@ def _plan(
     return Plan(workers, sizes.pitch(sizes.H), sizes.pitch(sizes.I), end, frame, tuple(inside), go)
 
 
-def _division(
-    sizes: Sizes, gates: int, products: int, threads: int, can_wait: bool
-) -> tuple[int, int, int]:
+def _division(kind: Kind, sizes: Sizes, products: int) -> tuple[int, int, int]:
     """(sides, workers, rows of a tile): where there are few rows, several sides share one tile.
 
     Args:
+        kind: of the call.
         sizes: of the call.
-        gates: of the cell.
         products: with the weights or of their size, at each step.
-        threads: at most.
-        can_wait: whether they may wait for each other.
     """
-    work = gates * sizes.H * (sizes.H + sizes.I)
-    if can_wait and sizes.B / threads <= FEW_ROWS:
-        panels = -(-sizes.vectors(sizes.H) // panel_vectors())
+    B, threads = kind.B, kind.threads
+    work = kind.cell.shape.gates * kind.H * (kind.H + kind.I)
+    if kind.can_wait and B / threads <= FEW_ROWS:
+        panels = -(-sizes.vectors(kind.H) // panel_vectors())
         sides = min(threads, panels, int(work / SIDE_WORK))
         if sides > 1:
-            return sides, 1, max(1, sizes.B)
-    whole = products * work * sizes.T * sizes.B
-    workers = max(1, min(threads, sizes.B, int(whole / THREAD_WORK)))
-    tiles = workers * max(1, -(-sizes.B // (workers * MOST_ROWS)))
-    return 1, workers, max(1, -(-sizes.B // tiles))
+            return sides, 1, max(1, B)
+    workers = max(1, min(threads, B, int(products * work * kind.T * B / THREAD_WORK)))
+    tiles = workers * max(1, -(-B // (workers * MOST_ROWS)))
+    return 1, workers, max(1, -(-B // tiles))
 
 
 def _goer(

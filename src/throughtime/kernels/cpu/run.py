@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from throughtime.kernels.cpu import pool
 from throughtime.kernels.cpu.pages import empty
-from throughtime.kernels.cpu.plan import NAMES, backward_plan, forward_plan, loops, pointwise
+from throughtime.kernels.cpu.plan import NAMES, Kind, backward_plan, forward_plan, loops, pointwise
 from throughtime.kernels.cpu.pointwise import Cell
 
 
@@ -92,14 +91,13 @@ def forward(
     shape, H = cell.shape, w_hh.shape[1]
     h0, w_ih, w_hh = h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
     c0, b_ih, b_hh = _contiguous(c0), _contiguous(b_ih), _contiguous(b_hh)
-    (T, B, I), (x, x_t, x_b) = x.shape, _rows(x)
+    T, B, _ = x.shape
+    plan = forward_plan(Kind.of(cell, x, H, reverse))
+    x, x_t, x_b = _rows(x)
     y, h_n = empty(x, T, B, H), x.new_empty(B, H)
     c_n = x.new_empty((B, H) if shape.has_cell else 0)
     saved = empty(x, T, B, shape.saved, H) if save else x.new_empty(0)
     order, lengths = _by_length(lengths, T)
-    plan = forward_plan(
-        cell, x.dtype, T, B, I, H, reverse, torch.get_num_threads(), pool.can_wait()
-    )
     theta = parameters(cell, theta, x, plan.pitch)
     plan.run(
         empty(x, plan.memory),
@@ -149,12 +147,11 @@ def backward(
     H, G = w_hh.shape[1], shape.gates
     h0, w_ih, w_hh = h0.contiguous(), w_ih.contiguous(), w_hh.contiguous()
     c0, dh_n, dc_n = _contiguous(c0), _contiguous(dh_n), _contiguous(dc_n)
-    (T, B, I), (x, x_t, x_b) = x.shape, _rows(x)
+    T, B, I = x.shape
+    plan = backward_plan(Kind.of(cell, x, H, reverse), wanted.x)
+    x, x_t, x_b = _rows(x)
     dy, dy_t, dy_b = (None, 0, 0) if dy is None else _rows(dy)
     order, lengths = _by_length(lengths, T)
-    plan = backward_plan(
-        cell, x.dtype, T, B, I, H, reverse, torch.get_num_threads(), pool.can_wait(), wanted.x
-    )
     pitch, x_pitch, workers = plan.pitch, plan.x_pitch, plan.workers
     out = {"dh0": x.new_empty(B, H)}
     if shape.has_cell:
