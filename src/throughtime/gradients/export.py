@@ -53,16 +53,29 @@ def to_csv(records: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _rows(key: str, m: Mapping[str, Any], paths: list[str]) -> Iterator[list[Any]]:
-    columns = [_at(m, *where) for where in _SERIES.values()]
+    columns = [at(m, *where) for where in _SERIES.values()]
     columns += [m["split"]["paths"].get(name, [None] * m["steps"]) for name in paths]
     for t in range(m["steps"]):
         yield [key, t, *(column[t] for column in columns)]
 
 
-def _at(m: Mapping[str, Any], *where: str) -> Any:
+def at(m: Mapping[str, Any], *where: str) -> Any:
+    """What stands in an object of objects under these names."""
     for name in where:
         m = m[name]
     return m
+
+
+def in_folder(path: str | os.PathLike[str]) -> Path:
+    """The path of a file whose folder is there.
+
+    Raises:
+        TraceError: it is not.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise TraceError("traces.no_folder", path=str(path), folder=str(path.parent))
+    return path
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -71,9 +84,7 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     Raises:
         TraceError: the folder is not there.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise TraceError("traces.no_folder", path=str(path), folder=str(path.parent))
+    path = in_folder(path)
     with whole(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
     return path

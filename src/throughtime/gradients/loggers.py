@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from throughtime.errors import MissingExtraError, TraceError
+from throughtime.gradients.export import in_folder
 from throughtime.language import say
 
 
@@ -40,10 +41,7 @@ class JsonLines:
     """
 
     def __init__(self, path: str | Path):
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise TraceError("traces.no_folder", path=str(path), folder=str(path.parent))
-        self._file = path.open("w", encoding="utf-8")
+        self._file = in_folder(path).open("w", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append a line, at once on the disk."""

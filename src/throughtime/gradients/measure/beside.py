@@ -26,21 +26,21 @@ def side_by_side(device: torch.device, *measures: Callable[[], Any]) -> list[Any
     """
     threads = torch.get_num_threads()
     library = pool.openmp() if device.type == "cpu" and pool.can_wait() else None
-    if library is None or threads == 1:
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            return [measure() for measure in measures]
     found, failed, waiting = [None] * len(measures), [], iter(enumerate(measures))
 
     def share(_: int) -> None:
         try:  # what a thread is set to is its own: all are to work in the same way
-            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
                 for place, measure in waiting:
                     found[place] = measure()
         except BaseException as error:
             failed.append(error)
 
-    function = _SHARE(share)
-    library.GOMP_parallel(ctypes.cast(function, ctypes.c_void_p), None, threads, 0)
+    if library is None or threads == 1:
+        share(0)
+    else:
+        function = _SHARE(share)
+        library.GOMP_parallel(ctypes.cast(function, ctypes.c_void_p), None, threads, 0)
     for error in failed:
         raise error
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from throughtime.gradients.export import at
 from throughtime.language import LANGUAGES, say
 from throughtime.report.gradients.figures import (
     Curve,
@@ -72,12 +73,7 @@ def table(
 
 def series(m: Measured) -> dict[str, Curve]:
     """What has a value at each time step, by name; a gated layer's paths as ``path_…``."""
-    found = {}
-    for name, where in _SERIES.items():
-        held: Any = m
-        for part in where:
-            held = held[part]
-        found[name] = curve(held)
+    found = {name: curve(at(m, *where)) for name, where in _SERIES.items()}
     paths = m["split"]["paths"]
     return found | ({f"path_{n}": curve(v) for n, v in paths.items()} if len(paths) > 1 else {})
 
