@@ -11,9 +11,9 @@ from throughtime.activations import activation
 from throughtime.kernels.tap import recording
 
 
-def heard(given) -> list[dict[str, torch.Tensor]]:
+def heard(given, rows=None) -> dict[str, torch.Tensor]:
     found = {}
-    with recording(found.__setitem__):
+    with recording(found.__setitem__, rows):
         given.run()
         outputs = given.run()
     torch.autograd.backward([y.square().sum() for y in outputs])
@@ -87,9 +87,32 @@ def test_listeners_do_not_hear_each_other():
     torch.testing.assert_close(inner[0]["delta"], 2 * outer[0]["delta"])
 
 
-def test_listening_changes_no_gradient():
-    given = call("lstm", 5, 4, 2, 6)
-    wanted = given.gradients()
-    with recording(lambda number, found: None):
-        for a, b in zip(given.gradients(), wanted, strict=True):
-            assert torch.equal(a, b)
+SHAPES = {"one tile": (4, 3, 2, 5), "two tiles": (3, 61, 4, 9), "two sides": (3, 4, 3, 260)}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("ragged", [False, True], ids=["equal", "ragged"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", GATES)
+def test_the_first_rows_alone(name, dtype, ragged, shape, nan_filled, threads):
+    """They are those of the whole batch, and no gradient changes its bits."""
+    threads(2)
+    T, B, I, H = shape  # noqa: E741
+    options = {"lengths": torch.arange(B) * 5 % (T + 1)} if ragged else {}
+    given = call(name, T, B, I, H, dtype=dtype, reverse=B == 3, **options)
+    whole, wanted = heard(given), given.gradients()
+    parts = {"preactivation", "delta", "total", "state"} | (
+        {"carried", "cell"} if name == "lstm" else set()
+    )
+    for rows in (1, B // 2 + 1, B, B + 2):
+        some = heard(given, rows)
+        for part in parts:
+            assert torch.equal(some[part], whole[part][:, :rows])
+        with recording(lambda number, found: None, rows):
+            assert all(map(torch.equal, given.gradients(), wanted))
+
+
+def test_rows_that_are_not_asked_for_are_not_written():
+    found = heard(call("lstm", 4, 5, 2, 6), rows=2)
+    for name in ("delta", "total", "carried"):
+        assert found[name].untyped_storage().nbytes() == found[name].nbytes

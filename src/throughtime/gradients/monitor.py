@@ -263,7 +263,7 @@ class Monitor(AbstractContextManager):
         """Watch the coming step, if it is due."""
         if not self._modules or self._step % self.every:
             return
-        self._capture = Capture(self._modules, limit=4)
+        self._capture = Capture(self._modules, limit=4, sequences=self.sequences)
         self._capture.__enter__()
         for name, weight in self._weights.items():
             self._before[name] = weight.detach().clone()
@@ -292,7 +292,7 @@ class Monitor(AbstractContextManager):
         scale = 1.0 if self._scaler is None else float(self._scaler.get_scale())
         for seen in (*capture.calls, *capture.chains):
             _divide(seen, scale)
-        self.records = records_of(capture, sequences=self.sequences)
+        self.records = records_of(capture)
         layers = {key: Layer.of(record) for key, record in self.records.items()}
         updates = {name: update_ratio(self._before[name], w) for name, w in self._weights.items()}
         clips = {name: self._clip(name, w, scale) for name, w in self._weights.items()}

@@ -284,9 +284,7 @@ def trace(
     )
 
 
-def records_of(
-    capture: Capture, route: Route = "auto", sequences: int | None = None
-) -> dict[str, Record]:
+def records_of(capture: Capture, route: Route = "auto") -> dict[str, Record]:
     """The records of everything a capture saw, keyed by module, layer and direction."""
     seen: Counter[str] = Counter()
     records: dict[str, Record] = {}
@@ -297,7 +295,7 @@ def records_of(
 
     for call in capture.calls:
         name, again = key(call.name)
-        for k, record in records_of_call(call, name, route, sequences).items():
+        for k, record in records_of_call(call, name, route).items():
             records[k + again] = _renamed(record, k + again)
     for chain in capture.chains:
         name, again = key(chain.name)

@@ -70,9 +70,12 @@ class Recurrence(torch.autograd.Function):
             found = ops.backward(*arguments)
         else:
             here: Any = engines.engine(x)
-            found = here.backward(*arguments, tap=ctx.tap is not None)
-            if ctx.tap is not None:
-                ctx.tap(tap.Heard(ctx.cell, theta, found, saved, y, lengths))
+            if ctx.tap is None:
+                found = here.backward(*arguments)
+            else:
+                rows = ctx.tap.rows
+                found = here.backward(*arguments, tap=True, rows=rows)
+                ctx.tap.tell(tap.Heard(ctx.cell, theta, found, saved, y, lengths, rows))
         shape = SHAPES[ctx.name]
         return (
             None,

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +16,20 @@ from throughtime.kernels.cpu.pointwise import Cell
 
 Callback = Callable[[int, dict[str, Tensor]], None]
 
-_listening: ContextVar[tuple[Callback, Iterator[int]] | None] = ContextVar(
+_listening: ContextVar[tuple[Callback, int | None, Iterator[int]] | None] = ContextVar(
     "throughtime_tap", default=None
 )
 
 
+class Listener(NamedTuple):
+    """Who listens to one call, and to how many sequences of it."""
+
+    tell: Callable[[dict[str, Tensor]], None]
+    rows: int | None
+
+
 @contextmanager
-def recording(callback: Callback) -> Iterator[None]:
+def recording(callback: Callback, rows: int | None = None) -> Iterator[None]:
     """Have each kernel call that runs forward in this context report when it is run back.
 
     Calls are numbered in the order in which they run forward. In its backward pass a call reports
@@ -42,6 +50,11 @@ def recording(callback: Callback) -> Iterator[None]:
     nobody listens, and about a tenth more time and the buffers named otherwise;
     ``preactivation`` and ``cell`` are put together when they are asked for.
 
+    Args:
+        callback: who is told.
+        rows: of how many sequences, B above, from the first; all by default. On a CPU others are
+            not written, but where ``lengths`` are given: then all are, and these are cut out.
+
     Example:
         >>> import torch, throughtime as tt
         >>> layer, found = tt.nn.RNN(2, 3), {}
@@ -51,21 +64,21 @@ def recording(callback: Callback) -> Iterator[None]:
         >>> found[0]["delta"].shape
         torch.Size([5, 4, 3])
     """
-    token = _listening.set((callback, itertools.count()))
+    token = _listening.set((callback, rows, itertools.count()))
     try:
         yield
     finally:
         _listening.reset(token)
 
 
-def listener() -> Callable[[dict[str, Tensor]], None] | None:
+def listener() -> Listener | None:
     """Who listens to the call being made, if anyone."""
     now = _listening.get()
     if now is None:
         return None
-    callback, numbers = now
+    callback, rows, numbers = now
     number = next(numbers)
-    return lambda found: callback(number, found)
+    return Listener(lambda found: callback(number, found), rows)
 
 
 class Heard(dict[str, Tensor]):
@@ -79,10 +92,13 @@ class Heard(dict[str, Tensor]):
         blocks: Tensor,
         state: Tensor,
         lengths: Tensor | None,
+        rows: int | None = None,
     ):
         found = {name: back[name] for name in ("total", "carried") if name in back}
-        super().__init__(found, delta=back["delta"].flatten(2), state=state, blocks=blocks)
-        self._cell, self._theta, self._lengths = cell, theta, lengths
+        found |= {"delta": back["delta"].flatten(2), "state": state, "blocks": blocks}
+        super().__init__({name: tensor[:, :rows] for name, tensor in found.items()})
+        self._cell, self._theta = cell, theta
+        self._lengths = None if lengths is None else lengths[:rows]
 
     def __missing__(self, name: str) -> Tensor:
         if name not in ("preactivation", "cell"):

@@ -26,15 +26,21 @@ class Cotangents:
 
     found: dict[str, Tensor] = field(default_factory=dict)
 
-    def watch(self, name: str, tensor: Tensor) -> None:
-        """Collect the gradient of ``tensor``; what it is before any change made in place."""
-        if tensor.requires_grad:
-            tensor.register_hook(lambda g: self._add(name, g))
+    def watch(self, name: str, tensor: Tensor, part: tuple[slice, ...] = ()) -> None:
+        """Collect the gradient of ``tensor``; what it is before any change made in place.
 
-    def _add(self, name: str, gradient: Tensor | None) -> None:
+        Args:
+            name: under which it will be found.
+            tensor: whose gradient.
+            part: which part of it is kept; all by default.
+        """
+        if tensor.requires_grad:
+            tensor.register_hook(lambda g: self._add(name, g, part))
+
+    def _add(self, name: str, gradient: Tensor | None, part: tuple[slice, ...]) -> None:
         if gradient is None:  # a hook may be called for an output that nothing was made of
             return
-        gradient = gradient.detach()
+        gradient = gradient.detach()[part]
         known = self.found.get(name)
         self.found[name] = gradient.clone() if known is None else known + gradient
 
@@ -51,6 +57,7 @@ class Call:
         states: (h_0,) or (h_0, c_0) as given; empty for zeros.
         lengths: the argument ``lengths`` of our own layers, or None.
         random: the generator's state before the call, where the layer drops units between layers.
+        sequences: how many sequences of the batch are recorded, from the first; None for all.
         output: y, a tensor or a PackedSequence.
         versions: how often input and output had been changed in place when they were seen.
         last: (h_n,) or (h_n, c_n).
@@ -66,6 +73,7 @@ class Call:
     states: tuple[Tensor, ...]
     lengths: Tensor | None
     random: Tensor | None
+    sequences: int | None = None
     output: Any = None
     versions: tuple[int, int] = (0, 0)
     last: tuple[Tensor, ...] = ()
@@ -127,6 +135,8 @@ class Capture(AbstractContextManager):
             is injected from what comes through time; the order in which gradients are added up
             changes with it, and so may their last bit.
         limit: how many calls of a module are watched, from the first; all by default.
+        sequences: how many sequences of a batch are recorded, from the first, of layers that run
+            all steps in one call; all by default.
     """
 
     def __init__(
@@ -134,12 +144,13 @@ class Capture(AbstractContextManager):
         modules: Iterable[tuple[str, nn.Module]],
         probing: bool = False,
         limit: int | None = None,
+        sequences: int | None = None,
     ):
         self.calls: list[Call] = []
         self.chains: list[Chain] = []
         self.leaves: list[Tensor] = []
         self._modules = list(modules)
-        self._probing, self._limit = probing, limit
+        self._probing, self._limit, self._sequences = probing, limit, sequences
         self._count: Counter[int] = Counter()
         self._open: dict[int, Call] = {}
         self._taps: dict[int, ExitStack] = {}
@@ -193,6 +204,7 @@ class Capture(AbstractContextManager):
             _states(bound.get("hx")),
             _lengths(bound.get("lengths"), data),
             _random_state(data) if dropped else None,
+            self._sequences,
         )
         if is_ours(module):
             self._taps[id(module)] = _listening(call)
@@ -212,8 +224,9 @@ class Capture(AbstractContextManager):
         call.output, last = output
         call.last = _states(last)
         y = data_of(call.output)
-        for name, tensor in zip(("y", "h", "c"), (y, *call.last), strict=False):
-            call.cotangents.watch(name, tensor)
+        call.cotangents.watch("y", y, self._part(y, 0 if module.batch_first else 1))
+        for name, tensor in zip("hc", call.last, strict=False):
+            call.cotangents.watch(name, tensor, self._part(tensor, 1))
         call.versions = data_of(call.input)._version, y._version
         self.calls.append(call)
 
@@ -261,6 +274,10 @@ class Capture(AbstractContextManager):
             chain.cotangents.watch(f"{name}{t}", tensor)
         return _as_given(chain.seen) if self._probing else None
 
+    def _part(self, tensor: Tensor, axis: int) -> tuple[slice, ...]:
+        """The sequences recorded; all of what is packed or has no axis for them."""
+        return (slice(None),) * axis + (slice(self._sequences),) if tensor.dim() == 3 else ()
+
     def _must_probe(self, module: nn.Module, data: Tensor) -> bool:
         """Whether gradients flow back through a module only if its input asks for one."""
         asked = data.requires_grad or any(p.requires_grad for p in module.parameters())
@@ -290,7 +307,7 @@ def _listening(call: Call) -> ExitStack:
             here.hear(number, found)
 
     stack = ExitStack()
-    stack.enter_context(recording(hear))
+    stack.enter_context(recording(hear, call.sequences))
     return stack
 
 

@@ -16,7 +16,6 @@ from throughtime.gradients.record.recurrence import (
     Orbit,
     Pulled,
     Recurrence,
-    at_state_side,
     orbit,
     run_order,
     sums,
@@ -119,12 +118,22 @@ class Run:
         return self.pulled.delta if told is None else told
 
     @property
-    def hidden(self) -> Tensor:
-        """The gradient of W_hh h_{t-1} + b_hh, (T, B, G·H)."""
-        if "pulled" in self.__dict__ or "delta" not in self.told:
-            return self.pulled.hidden
-        gru = self.recurrence.kind == "gru"
-        return at_state_side(self.told["delta"], self.orbit.value("r") if gru else None)
+    def hidden(self) -> tuple[Tensor, ...]:
+        """The gradient of W_hh h_{t-1} + b_hh, (T, B, G·H), in blocks side by side."""
+        delta = None if "pulled" in self.__dict__ else self._heard.get("delta")
+        if delta is None:
+            return (self.pulled.hidden,)
+        if self.recurrence.kind != "gru":
+            return (delta,)
+        gates, candidate = delta.tensor_split([-self.recurrence.hidden_size], -1)
+        return gates, self.orbit.value("r") * candidate
+
+    def previous_along(self, direction: Tensor) -> Tensor:
+        """h_{t-1} times a vector (H,), (T, B)."""
+        if self.inside is not None:
+            return self.inside.previous @ direction
+        along = torch.linalg.vecdot(self.states, direction)
+        return torch.cat([(self.h0 @ direction).unsqueeze(0), along[:-1]])
 
     def first(self, sequences: int) -> Run:
         """The run of the first sequences alone."""
@@ -226,11 +235,13 @@ class Record:
     @property
     def weight_gradient(self) -> Tensor:
         """∇W_hh = Σ_t δ_t h_{t-1}ᵀ, (G·H, H), from the record alone."""
-        return self.run.hidden.flatten(0, 1).T @ self.run.previous.flatten(0, 1)
+        previous = self.run.previous.flatten(0, 1)
+        return torch.cat([block.flatten(0, 1).T @ previous for block in self.run.hidden])
 
     def weight_gradient_along(self, direction: Tensor) -> Tensor:
         """∇W_hh times a vector (H,), without ∇W_hh itself: a small part of its cost; (G·H,)."""
-        return self.run.hidden.flatten(0, 1).T @ (self.run.previous @ direction).flatten()
+        along = self.run.previous_along(direction).unsqueeze(1)
+        return torch.cat([(along @ block).sum((0, 1)) for block in self.run.hidden])
 
     def gate_block(self, tensor: Tensor, gate: str) -> Tensor:
         """The columns of one gate, (T, B, H), out of (T, B, G·H)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -30,25 +31,22 @@ class _Pass:
 
 
 @torch.no_grad()
-def records_of_call(
-    call: Call, key: str, route: str = "auto", sequences: int | None = None
-) -> dict[str, Record]:
+def records_of_call(call: Call, key: str, route: str = "auto") -> dict[str, Record]:
     """The records of one call of a fused layer, bottom layer first.
 
     Args:
         call: what was watched, after the backward pass.
         key: what the records' keys start with.
         route: ``"auto"``, ``"adjoint"`` or ``"probe"``, see :func:`throughtime.gradients.trace`.
-        sequences: how many sequences of the batch to record, from the first; all by default.
     """
     with torch.autocast(data_of(call.input).device.type, enabled=False):
-        return _Replay(call, key, route, sequences).records()
+        return _Replay(call, key, route).records()
 
 
 class _Replay:
-    def __init__(self, call: Call, key: str, route: str, sequences: int | None):
+    def __init__(self, call: Call, key: str, route: str):
         self.call, self.key, self.route = call, key, route
-        self.kept = slice(sequences)
+        self.kept = slice(call.sequences)
         layers = call.layers
         self.dtype = _working(layers[0][0].w_hh.dtype)
         self.layers = [[r.to(self.dtype) for r in directions] for directions in layers]
@@ -57,24 +55,24 @@ class _Replay:
             raise TraceError("gradients.input_changed", layer=call.name)
         self.unbatched = self.packed is None and data_of(call.input).dim() == 2
         x, lengths = self._padded(call.input)
-        given = lengths if lengths is not None else self._all_steps(call.lengths, x)
-        self.lengths = given[self.kept]
+        lengths = call.lengths if lengths is None else lengths
+        self.T, self.whole_batch, _ = x.shape
+        self.reported = None if lengths is None else lengths[self.kept]
         x = x[:, self.kept]
-        self.T, self.B = x.shape[:2]
-        self.alive = valid(self.T, self.lengths).unsqueeze(-1)
-        self.full = bool((self.lengths == self.T).all())
+        self.B = x.shape[1]
+        every = torch.full((self.B,), self.T, dtype=torch.int64, device=x.device)
+        self.lengths = every if self.reported is None else self.reported
+        self.full = self.reported is None or bool((self.reported == self.T).all())
         self.x = self._without_padding(x)
         told = call.tapped if len(call.tapped) == sum(map(len, layers)) else {}
         self.tapped = told if route == "auto" else {}
-        if not self.tapped or sequences is not None:
+        if not self.tapped or call.sequences is not None:
             self.x = self.x.clone()  # is read again when the caller may have filled it anew
         self.narrow = any(told["state"].dtype != self.dtype for told in self.tapped.values())
-        self.reported = None if lengths is None and call.lengths is None else self.lengths
 
-    def _all_steps(self, lengths: Tensor | None, x: Tensor) -> Tensor:
-        if lengths is not None:
-            return lengths
-        return torch.full((x.shape[1],), x.shape[0], dtype=torch.int64, device=x.device)
+    @cached_property
+    def alive(self) -> Tensor:
+        return valid(self.T, self.lengths).unsqueeze(-1)
 
     def _without_padding(self, sequence: Tensor) -> Tensor:
         return sequence if self.full else torch.where(self.alive, sequence, 0.0)
@@ -225,8 +223,7 @@ class _Replay:
         if self.packed is not None and isinstance(self.call.module, nn.RNNBase):
             ones = self.x.new_ones(self.packed.data.shape[0], width, dtype=dtype)
             return self._like_output(torch.dropout(ones, p, True), 0)
-        B = len(self._all_steps(self.call.lengths, self._padded(self.call.input)[0]))
-        ones = self.x.new_ones(self.T, B, width, dtype=dtype)
+        ones = self.x.new_ones(self.T, self.whole_batch, width, dtype=dtype)
         return torch.dropout(ones, p, True)[:, self.kept].to(self.dtype)
 
 

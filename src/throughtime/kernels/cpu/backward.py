@@ -91,6 +91,7 @@ def _write_tile(assembly: Assembly, name: str, shape: Shape) -> None:
         delta = zeros + x_pitch
         h_before = delta + capacity * pitch * shape.sums
         x_here = h_before + capacity * pitch
+        told = frame["told"]
         saved, kept = frame.numbers("saved"), H * shape.saved
         theta = frame.numbers("theta") + own.start
         dtheta = frame.numbers("dtheta") + frame["theta_rows"] * pitch * worker + own.start
@@ -133,6 +134,7 @@ def _write_tile(assembly: Assembly, name: str, shape: Shape) -> None:
             with code.when(by_length), _while_awake(code, lengths, alive, rows, step):
                 alive.set(alive.get() + 1)
             count = alive.get()
+            heard = count.at_most(told - first)
             with code.unless(frame.absent("dy")):
                 strides = frame["dy_t"], frame["dy_b"]
                 rows_of("gather_add", frame.numbers("dy"), strides, step, g, count)
@@ -158,7 +160,7 @@ def _write_tile(assembly: Assembly, name: str, shape: Shape) -> None:
                 rows_of("gather", x, inputs, step, at, count, inputs_own, x_pitch)
             for field, tile in (("total", g), ("carried", gc)):
                 with code.unless(frame.absent(field)):
-                    rows_of("scatter", frame.numbers(field), (B * H, H), step, tile, count)
+                    rows_of("scatter", frame.numbers(field), (told * H, H), step, tile, heard)
             stride = capacity * pitch
             tiles = (t + own.start for t in (c_before, h_here, g, gc, delta_here))
             pointwise(
@@ -170,7 +172,7 @@ def _write_tile(assembly: Assembly, name: str, shape: Shape) -> None:
                 width = H * shape.gates
                 for gate, block in enumerate(shape.from_x):
                     out, tile = frame.numbers("delta") + H * gate, delta_here + stride * block
-                    rows_of("scatter", out, (B * width, width), step, tile, count)
+                    rows_of("scatter", out, (told * width, width), step, tile, heard)
             mine = g + own.start
             for gate, block in enumerate(shape.from_h):
                 w = frame.numbers("packed_hh") + (vectors * code.width * gate + own.start) * H

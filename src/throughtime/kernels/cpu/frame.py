@@ -18,7 +18,7 @@ FIELDS = (
     "y", "h_n", "c_n",
     "capacity", "dy", "dy_t", "dy_b", "dh_n", "dc_n",
     "dx", "dh0", "dc0", "dw_ih", "dw_hh", "db", "dtheta", "theta_rows",
-    "delta", "total", "carried",
+    "delta", "total", "carried", "told",
 )  # fmt: skip
 PLACE = {name: i for i, name in enumerate(FIELDS)}
 

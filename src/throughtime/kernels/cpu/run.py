@@ -136,12 +136,14 @@ def backward(
     reverse: bool,
     wanted: Wanted,
     tap: bool = False,
+    rows: int | None = None,
 ) -> dict[str, Tensor]:
     """Gradients by name: dx, dh0, dc0, dw_ih, dw_hh, db (a row a sum), dtheta (a row a parameter).
 
     With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation; total, (T, B, H),
     that at each output, what comes back through time included; and for a cell state carried,
-    (T, B, H), what comes back to it but for the way through the output of its own step.
+    (T, B, H), what comes back to it but for the way through the output of its own step. Of the
+    first ``rows`` sequences alone, if that is given and all have the same length.
     """
     shape = cell.shape
     H, G = w_hh.shape[1], shape.gates
@@ -158,11 +160,13 @@ def backward(
         out["dc0"] = x.new_empty(B, H)
     if wanted.x:
         out["dx"] = empty(x, T, B, I)
+    # those of given lengths run in another order: the first rows are not the first sequences
+    told = B if rows is None or lengths is not None else min(rows, B)
     if tap:
         here = empty if lengths is None else _zeros
-        out["delta"], out["total"] = here(x, T, B, G, H), here(x, T, B, H)
+        out["delta"], out["total"] = here(x, T, told, G, H), here(x, T, told, H)
         if shape.has_cell:
-            out["carried"] = here(x, T, B, H)
+            out["carried"] = here(x, T, told, H)
     sums = {}
     if wanted.w_ih:
         sums["dw_ih"] = empty(x, workers * G * H, x_pitch)
@@ -180,7 +184,7 @@ def backward(
         h0=h0.data_ptr(), c0=_at(c0), w_ih=w_ih.data_ptr(), w_hh=w_hh.data_ptr(),
         theta=theta.data_ptr(), saved=saved.data_ptr(), y=y.data_ptr(),
         dy=_at(dy), dy_t=dy_t, dy_b=dy_b, dh_n=_at(dh_n), dc_n=_at(dc_n),
-        **places,
+        told=told, **places,
     )  # fmt: skip
     for name, parts in sums.items():
         out[name] = _total(parts, workers, I if name == "dw_ih" else H)

@@ -91,10 +91,12 @@ def backward(
     reverse: bool,
     wanted: Wanted,
     tap: bool = False,
+    rows: int | None = None,
 ) -> dict[str, Tensor]:
     """Gradients by name: dx, dh0, dc0, dw_ih, dw_hh, db (a row a sum), dtheta (a row a parameter).
 
-    With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation.
+    With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation, of the first
+    ``rows`` sequences alone if that is given.
     """
     with torch.autocast(x.device.type, enabled=False), _on(x):
         (T, B, _), H, shape = x.shape, w_hh.shape[1], cell.shape
@@ -135,7 +137,7 @@ def backward(
         if any(cell.learnt):
             found["dtheta"] = dtheta.to(x.dtype)
         if tap:
-            found["delta"] = delta[:, :, : shape.gates]
+            found["delta"] = delta[:, :rows, : shape.gates]
         return found | _of_weights(cell, delta, x, h0, w_ih, w_hh, y, lengths, reverse, wanted)
 
 
