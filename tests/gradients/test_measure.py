@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -102,13 +103,22 @@ def test_signal_far_below_the_square_root_of_the_smallest_number():
     np.testing.assert_allclose(np.log10(found.total / found.total[-1])[::-1], -2.0 * np.arange(100))
 
 
-def test_quantiles_over_sequences():
-    values = np.random.default_rng(0).normal(size=(6, 9))
+def test_spread_over_sequences():
+    values = np.abs(np.random.default_rng(0).normal(size=(8, 9)))
     values[2, 3:] = np.nan
     values[4] = np.nan
-    for q in (0.1, 0.5, 0.9):
-        expected = [np.nanquantile(row, q) if not np.isnan(row).all() else np.nan for row in values]
-        np.testing.assert_allclose(measure.series.quantile(values, q), expected)
+    values[5, ::3] = 0
+    values[6, 0] = np.inf
+    values[7] *= 1e-200  # squares vanish
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = [
+            np.sqrt(np.nanmean(values.astype(np.longdouble) ** 2, 1)),  # its exponent is wider
+            *np.nanquantile(values, [0.1, 0.9], axis=1),
+            [np.mean(row[~np.isnan(row)] == 0) for row in values],
+            (~np.isnan(values)).sum(1),
+        ]
+    np.testing.assert_allclose(measure.series.spread(values), expected)
 
 
 # 2

@@ -24,6 +24,7 @@ from throughtime.gradients.measure import (
     lag_map,
     lyapunov,
     one_step,
+    passes,
     signal,
     signal_to_noise,
     split,
@@ -34,14 +35,14 @@ from throughtime.gradients.measure import (
 from throughtime.gradients.measure.beside import side_by_side
 from throughtime.gradients.measure.census import CLASSES, place_of
 from throughtime.gradients.measure.series import (
-    above,
     by_time,
     mean,
     norms,
     numpy,
-    rms,
+    spread,
     squared_norms,
     steps_of,
+    valid_steps,
 )
 from throughtime.gradients.measure.usage import thinned
 from throughtime.gradients.plain import plain
@@ -167,7 +168,7 @@ def _sample(record: Record, some: Record) -> dict[str, Any]:
 
 def _size(record: Record) -> np.ndarray:
     """rms‖g_t‖ by time, as ``signal`` has it."""
-    return rms(by_time(record, norms(record.run.total)))
+    return spread(by_time(record, norms(record.run.total)))[0]
 
 
 def _transport(found: Transport) -> dict[str, Any]:
@@ -216,15 +217,16 @@ def _barcode(
 
     Beside the 64 stands the first unit of each class, so that a rare class is there too.
     """
-    a, slope, steepest, _ = place_of(record, used.place)
+    a, slope, steepest = place_of(record, used.place)
     order = sorted(range(len(label)), key=lambda unit: (CLASSES.index(label[unit]), unit))
     kinds = [label[unit] for unit in order]
     spread = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
     rows = np.union1d(spread, [kinds.index(kind) for kind in set(kinds)])
     units = [order[row] for row in rows]
-    on = record.in_time(above(slope, epsilon * steepest)).sum(1)
-    still = numpy(record.alive.sum(1))[:, None]
-    shares = np.where(still, numpy(on) / np.maximum(still, 1), np.nan)
+    lengths, timed = valid_steps(record), passes.steps(record.in_time(slope))
+    on = passes.on_by_step(timed, epsilon * steepest, lengths)
+    still = (lengths > np.arange(len(on))[:, None]).sum(1)[:, None]
+    shares = np.where(still, on / np.maximum(still, 1), np.nan)
     some, T = shares[:, units].T, len(shares)
     if T > _COLUMNS:
         some = np.stack([mean(some[:, p]) for p in np.array_split(np.arange(T), _COLUMNS)], 1)

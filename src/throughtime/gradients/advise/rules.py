@@ -127,7 +127,7 @@ def _saturated(case: Case) -> Finding | None:
 
 
 def _flat(record: Record) -> float:
-    _, slope, steepest, _ = place_of(record, record.recurrence.main_place)
+    _, slope, steepest = place_of(record, record.recurrence.main_place)
     return float((slope[record.alive].abs() <= EPSILON * steepest).double().mean())
 
 

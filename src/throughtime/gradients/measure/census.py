@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from throughtime.errors import TraceError
-from throughtime.gradients.measure.series import Array, above, numpy
+from throughtime.gradients.measure import passes
+from throughtime.gradients.measure.series import Array, valid_steps
 from throughtime.gradients.record.record import Record
 
 CLASSES = (
@@ -110,13 +110,10 @@ class _Count:
     sequences: int
 
 
-def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float, Tensor]:
-    """Pre-activation, slope, sup|φ'| and δ of one activation of a record, in run order."""
-    r, run = record.recurrence, record.run
-    orbit, steepest = run.orbit, r.activation_of(check_place(record, place)).steepest
-    delta = run.pulled.cell if place == "c" else record.gate_block(run.delta, place)
-    assert delta is not None
-    return orbit.argument(place), orbit.slope_of(place), steepest, delta
+def place_of(record: Record, place: str) -> tuple[Tensor, Tensor, float]:
+    """Pre-activation, slope and sup|φ'| of one activation of a record, in run order."""
+    orbit, phi = record.run.orbit, record.recurrence.activation_of(check_place(record, place))
+    return orbit.argument(place), orbit.slope_of(place), phi.steepest
 
 
 def check_place(record: Record, place: str) -> str:
@@ -134,27 +131,21 @@ def check_place(record: Record, place: str) -> str:
 
 
 def _counted(record: Record, place: str, epsilon: float) -> _Count:
-    a, slope, steepest, delta = place_of(record, place)
-    on = above(slope, epsilon * steepest)
-    if record.full:
-        ended = on[-1]
+    a, slope, steepest = place_of(record, place)
+    bound, lengths, run = epsilon * steepest, valid_steps(record), record.run
+    if place == "c":
+        assert run.pulled.cell is not None
+        delta, gate = passes.blocks(run.pulled.cell), 0
     else:
-        on = torch.where(record.alive.unsqueeze(-1), on, 0.0)
-        delta = torch.where(record.alive.unsqueeze(-1), delta, 0.0)
-        last = (record.lengths - 1).clamp_min(0)[None, :, None]
-        ended = on.gather(0, last.expand(1, *on.shape[1:]))[0]
-    by_sequence, kept_on = on.sum(0), (on[1:] * on[:-1]).sum(0)
-    latched = (by_sequence - kept_on == 1) & (ended == 0)  # it came on once, and went off
-    count, was_on, latched = numpy(
-        torch.stack([by_sequence, by_sequence.clamp_max(1), latched.to(on.dtype)])
-    ).sum(1)
-    steps, sequences = int(record.lengths.sum()), int((record.lengths > 0).sum())
-    low, high = np.zeros_like(count), np.zeros_like(count)
-    if (count < steps).any():
-        off = torch.where(record.alive.unsqueeze(-1) & (on == 0), a, torch.nan)
-        low, high = (numpy(side.to(a.dtype).sum(0)).sum(0) for side in (off < 0, off >= 0))
-    gradient = numpy(delta.abs().sum((0, 1)))
-    return _Count(count, was_on, latched, low, high, gradient, steps, sequences)
+        gates = record.recurrence.gates
+        delta, gate = passes.blocks(run.delta, len(gates)), gates.index(place)
+    slopes = passes.steps(slope)
+    on, was_on, latched, gradient = passes.on_and_off(slopes, bound, delta, gate, lengths)
+    low = high = np.zeros_like(on)
+    if (on < lengths.sum()).any():
+        low, high = passes.off_by_side(slopes, bound, passes.steps(a), lengths)
+    steps, sequences = int(lengths.sum()), int((lengths > 0).sum())
+    return _Count(on, was_on, latched, low, high, gradient, steps, sequences)
 
 
 def _classified(place: str, epsilon: float, counts: list[_Count]) -> Census:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from throughtime.errors import TraceError
-from throughtime.gradients.measure.series import Array, log, numpy, steps_of
+from throughtime.gradients.measure import passes
+from throughtime.gradients.measure.series import Array, log, valid_steps
 from throughtime.gradients.record.record import Record
 
 
@@ -48,19 +47,16 @@ def gates(record: Record) -> Gates:
     if r.kind == "elman":
         raise TraceError("gradients.no_gates", layer=record.key)
     names = ("r", "z") if r.kind == "gru" else ("i", "f", "o")
-    values = {name: steps_of(record, record.run.orbit.value(name)) for name in names}
-    keep = numpy(values["z" if r.kind == "gru" else "f"].mean(0, dtype=torch.float64))
+    orbit, lengths = record.run.orbit, valid_steps(record)
+    seen = {name: passes.opened(passes.steps(orbit.value(name)), lengths) for name in names}
+    shares = {name: sums / max(lengths.sum(), 1) for name, sums in seen.items()}
+    keep = shares["z" if r.kind == "gru" else "f"][0]
     with np.errstate(divide="ignore", invalid="ignore"):
         time_scale = np.where(keep >= 1, np.inf, np.where(keep > 0, -1 / log(keep), 0.0))
     return Gates(
         time_scale=time_scale,
         keep=keep,
-        closed={name: _share(v.clone().lt_(0.1)) for name, v in values.items()},
-        open={name: _share(v.clone().gt_(0.9)) for name, v in values.items()},
-        length=float(np.median(numpy(record.lengths))),
+        closed={name: share[1] for name, share in shares.items()},
+        open={name: share[2] for name, share in shares.items()},
+        length=float(np.median(lengths)),
     )
-
-
-def _share(mask: Tensor) -> Array:
-    """By unit, of all steps."""
-    return numpy(mask.sum(0)) / max(len(mask), 1)

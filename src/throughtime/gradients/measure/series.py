@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from throughtime.gradients.measure import passes
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.record.recurrence import run_order
 
@@ -22,30 +23,27 @@ def steps_of(record: Record, sequence: Tensor) -> Tensor:
     return sequence.flatten(0, 1) if record.full else sequence[record.alive]
 
 
-def above(tensor: Tensor, bound: float) -> Tensor:
-    """1 where the size of an entry is above a bound, else 0, as numbers: faster than a mask."""
-    return tensor.abs().gt_(bound)
-
-
 def squared_norms(tensor: Tensor) -> Tensor:
-    """‖·‖² over the last axis, summed in float64."""
-    return torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64).square()
+    """‖·‖² over the last axis in float64, on the CPU."""
+    return norms(tensor).square_()
 
 
 def norms(tensor: Tensor) -> Tensor:
     """‖·‖ over the last axis in float64, also where its square would vanish or overflow."""
-    if tensor.dtype != torch.float64:
-        return torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64)
-    largest = tensor.abs().amax(-1, keepdim=True)
-    unit = torch.where((largest > 0) & largest.isfinite(), largest, 1.0)
-    return torch.linalg.vector_norm(tensor / unit, dim=-1) * unit.squeeze(-1)
+    return torch.from_numpy(passes.norms(passes.rows(tensor))).view(tensor.shape[:-1])
+
+
+def valid_steps(record: Record) -> Array:
+    """The lengths as NumPy, (B,)."""
+    return record.lengths.numpy(force=True)
 
 
 def by_time(record: Record, per_step: Tensor) -> Array:
     """A (T, B) tensor in run order as NumPy in the order of time, NaN on padding."""
     if record.full:
         return numpy(per_step.flip(0) if record.reverse else per_step)
-    timed = run_order(per_step.unsqueeze(-1), record.lengths, record.reverse).squeeze(-1)
+    lengths = record.lengths.to(per_step.device)
+    timed = run_order(per_step.unsqueeze(-1), lengths, record.reverse).squeeze(-1)
     return np.where(record.alive.cpu().numpy(), numpy(timed), np.nan)
 
 
@@ -81,14 +79,9 @@ def rms(values: Array) -> Array:
     return np.sqrt(mean((values / unit) ** 2)) * unit[..., 0]
 
 
-def quantile(values: Array, q: float) -> Array:
-    """Quantile over sequences, interpolated as NumPy's; NaN where there is none."""
-    ordered = np.sort(values, axis=-1)
-    place = q * np.maximum((~np.isnan(ordered)).sum(-1) - 1, 0)
-    rows, below = np.arange(len(ordered)), np.floor(place).astype(int)
-    low, high = ordered[rows, below], ordered[rows, np.ceil(place).astype(int)]
-    with np.errstate(invalid="ignore"):
-        return low + (place - below) * (high - low)
+def spread(values: Array) -> Array:
+    """Of a (T, B) array over sequences, (5, T): see :func:`.passes.spread`."""
+    return passes.spread(np.sort(values, axis=-1))
 
 
 def log(values: Array) -> Array:

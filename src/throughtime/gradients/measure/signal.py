@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from throughtime.gradients.measure.series import (
-    Array,
-    by_lag,
-    by_time,
-    mean,
-    norms,
-    quantile,
-    rms,
-)
+from throughtime.gradients.measure.series import Array, by_lag, by_time, norms, spread
 from throughtime.gradients.record.record import Record
 
 
@@ -63,17 +53,16 @@ def signal(record: Record, align: Literal["time", "lag"] = "time") -> Signal:
         (20,)
     """
     arrange = by_time if align == "time" else by_lag
-    total = arrange(record, norms(record.run.total))
-    both = np.stack([total, arrange(record, norms(record.run.injected))])
-    over = np.isnan(both)
-    (size, injected), (zero, injected_zero) = rms(both), mean(np.where(over, np.nan, both == 0))
+    total, injected = (
+        spread(arrange(record, norms(sent))) for sent in (record.run.total, record.run.injected)
+    )
     return Signal(
         align,
-        total=size,
-        total_low=quantile(total, 0.1),
-        total_high=quantile(total, 0.9),
-        total_zero=zero,
-        injected=injected,
-        injected_zero=injected_zero,
-        sequences=(~over[0]).sum(-1),
+        total=total[0],
+        total_low=total[1],
+        total_high=total[2],
+        total_zero=total[3],
+        injected=injected[0],
+        injected_zero=injected[3],
+        sequences=total[4].astype(int),
     )

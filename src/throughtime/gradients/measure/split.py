@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from throughtime.gradients.measure import passes
 from throughtime.gradients.measure.series import Array, by_time, log, ratio, squared_norms
 from throughtime.gradients.record.record import Record
 
@@ -47,19 +47,16 @@ def split(record: Record) -> Split:
         The directional gain of R. Pascanu, T. Mikolov, Y. Bengio (ICML 2013), factored at the
         pre-activation.
     """
-    arriving, source, delta, parts = _parts(record)
-    sizes = [squared_norms(tensor) for tensor in (source, arriving, delta)]
-    if "carry" in parts:
-        sizes.append(squared_norms(arriving - parts["carry"]))
-        largest = arriving.abs().amax((1, 2), keepdim=True)
-        whole = arriving / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
-        along = [torch.linalg.vecdot(part, whole) for part in (arriving, *parts.values())]
-        total, *shares = _pooled(record, along)
-        paths = {name: ratio(share, total) for name, share in zip(parts, shares, strict=True)}
-        before, after, middle, rest = _pooled(record, sizes)
+    source, delta, parts, carried = _paths(record)
+    before, middle = squared_norms(source), squared_norms(delta)
+    if carried is None:
+        before, middle, after = _pooled(record, [before, middle, squared_norms(parts[0])])
+        rest, paths = after, {record.recurrence.gates[0]: ratio(after, after)}
     else:
-        before, after, middle = _pooled(record, sizes)
-        rest, paths = after, {name: ratio(after, after) for name in parts}
+        found = torch.from_numpy(passes.along(passes.steps(parts), passes.steps(carried)))
+        before, middle, after, rest, total, *shares = _pooled(record, [before, middle, *found])
+        names = ("carry", *record.recurrence.gates)
+        paths = {name: ratio(share, total) for name, share in zip(names, shares, strict=True)}
     return Split(
         total=0.5 * log(ratio(after, before)),
         slope=0.5 * log(ratio(middle, before)),
@@ -68,31 +65,24 @@ def split(record: Record) -> Split:
     )
 
 
-def _parts(record: Record) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-    """What arrives one step earlier, what was there, δ, and the paths; (T-1, B, ·) from step 1."""
+def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """What was there, δ, and what of it arrives one step earlier; (T-1, B, ·) from step 1.
+
+    The last two are what comes through each gate, (N, T-1, B, ·), and what goes on without one.
+    """
     r, run = record.recurrence, record.run
-    inside = run.orbit
-    delta = run.pulled.hidden[1:]
-    rows = delta.flatten(0, 1).chunk(len(r.gates), -1)
-    blocks = zip(r.gates, rows, r.w_hh.chunk(len(r.gates)), strict=True)
-    parts = {gate: (d @ w).unflatten(0, delta.shape[:2]) for gate, d, w in blocks}
+    inside, hidden = run.orbit, run.pulled.hidden[1:]
+    gates = len(r.gates)
+    by_gate = hidden.flatten(0, 1).unflatten(-1, (gates, -1)).transpose(0, 1)
+    parts = (by_gate @ r.w_hh.unflatten(0, (gates, -1))).unflatten(1, hidden.shape[:2])
     if r.kind != "lstm":
         source = run.pulled.total[1:]
-        if inside.carry is None:
-            (only,) = parts.values()
-            return only, source, delta, parts
-        carry = inside.carry[1:] * source
-    else:
-        assert run.pulled.cell is not None and inside.to_cell is not None
-        assert inside.carry is not None
-        source, to_cell = run.pulled.cell[1:], inside.to_cell[:-1]
-        carry = inside.carry[1:] * source
-        parts = {
-            gate: to_cell * (part if r.w_hr is None else part @ r.w_hr)
-            for gate, part in parts.items()
-        }
-    parts = {"carry": carry, **parts}
-    return functools.reduce(torch.add, parts.values()), source, delta, parts
+        return source, hidden, parts, None if inside.carry is None else inside.carry[1:] * source
+    assert run.pulled.cell is not None and inside.to_cell is not None
+    assert inside.carry is not None
+    source = run.pulled.cell[1:]
+    through = (parts if r.w_hr is None else parts @ r.w_hr) * inside.to_cell[:-1]
+    return source, hidden, through, inside.carry[1:] * source
 
 
 def _pooled(record: Record, values: Sequence[Tensor]) -> Array:

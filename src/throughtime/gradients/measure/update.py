@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from throughtime.gradients.measure import passes
 from throughtime.gradients.measure.series import (
     Array,
     by_lag,
     by_time,
     mean,
-    numpy,
-    squared_norms,
+    valid_steps,
 )
 from throughtime.gradients.record.record import Record
 
@@ -39,17 +39,7 @@ def signal_to_noise(record: Record) -> Array:
     Source:
         The gradient signal-to-noise ratio of J. Liu et al. (ICLR 2020), a step at a time.
     """
-    total, count = record.in_time(record.run.total), record.alive.sum(1).clamp_min(1)
-    largest = total.abs().amax((1, 2), keepdim=True)
-    total = total / torch.where(largest > 0, largest, 1.0)  # squares of it must not vanish
-    centre = total.sum(1) / count.unsqueeze(-1)
-    apart = total - centre.unsqueeze(1)
-    if not record.full:
-        alive = record.in_time(torch.ones_like(total[..., :1]))
-        apart = apart * alive
-    spread = torch.linalg.vector_norm(apart, dim=(1, 2), dtype=torch.float64).square()
-    snr = numpy(squared_norms(centre) / (spread / count))
-    return np.where(numpy(count) > 1, snr, np.nan)
+    return passes.agreement(passes.steps(record.total), valid_steps(record))
 
 
 @dataclass(frozen=True)
@@ -79,15 +69,12 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     """
     delta = record.run.delta
     tiny = torch.finfo(dtype or delta.dtype).tiny
-    size = delta.abs()
-    if delta.numel() and bool(size.amin() >= tiny):
-        return Underflow(0.0, 0.0, np.where(record.alive.cpu().numpy().any(1), 0.0, np.nan))
-    zero = by_time(record, size.clone().eq_(0).mean(-1))
-    lost = by_time(record, size.lt_(tiny).mean(-1))
+    counts = torch.from_numpy(passes.lost(passes.rows(delta), tiny)).view(2, *delta.shape[:2])
+    zero, below = (by_time(record, count) / delta.shape[-1] for count in counts)
     return Underflow(
         zero=float(np.nanmean(zero)),
-        subnormal=float(np.nanmean(lost) - np.nanmean(zero)),
-        by_time=mean(lost),
+        subnormal=float(np.nanmean(below) - np.nanmean(zero)),
+        by_time=mean(below),
     )
 
 

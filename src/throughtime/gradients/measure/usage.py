@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from throughtime.gradients.measure import passes
 from throughtime.gradients.measure.census import check_place
-from throughtime.gradients.measure.series import Array, numpy, steps_of
+from throughtime.gradients.measure.series import Array, norms, numpy, rms, steps_of
 from throughtime.gradients.record.record import Record
 
 # numbers of which quantiles are taken
@@ -78,13 +78,12 @@ def usage(
         place,
         phi.name,
         edges=edges,
-        density=_density(seen, edges),
+        density=_density(passes.rows(seen), edges),
         value=curve[0],
         slope=curve[1],
-        zones=_zones(seen, slope.abs() / phi.steepest, epsilon),
-        linearity=numpy(_linearity(seen, value)),
-        rms_slope=float(torch.linalg.vector_norm(slope, dtype=torch.float64))
-        / max(slope.numel(), 1) ** 0.5,
+        zones=_zones(passes.rows(seen), passes.rows(slope), epsilon, phi.steepest),
+        linearity=passes.correlation(passes.rows(seen), passes.rows(value)),
+        rms_slope=float(rms(numpy(norms(slope)))) / slope.shape[-1] ** 0.5,
     )
 
 
@@ -103,31 +102,20 @@ def _edges(points: Tensor, bins: int) -> Array:
     return np.linspace(low, high, bins + 1) + (0 if high > low else np.linspace(-1, 1, bins + 1))
 
 
-def _density(points: Tensor, edges: Array) -> Array:
-    low, high = float(edges[0]), float(edges[-1])
-    counts = numpy(torch.histc(points, len(edges) - 1, low, high))
+def _density(points: Array, edges: Array) -> Array:
+    low, high, bins = float(edges[0]), float(edges[-1]), len(edges) - 1
+    counts = passes.histogram(points, low, high, bins).sum(0)
     with np.errstate(invalid="ignore"):
-        return counts / (counts.sum() * (high - low) / len(counts))
+        return counts / (counts.sum() * (high - low) / bins)
 
 
-def _zones(points: Tensor, relative: Tensor, epsilon: float) -> dict[str, float]:
-    def share(mask: Tensor) -> float:
-        return int(torch.count_nonzero(mask)) / mask.numel()
-
-    flat = relative <= epsilon
-    low, below, weak = share(flat & (points < 0)), share(flat), share(relative <= 0.25)
-    up, unknown = share(relative > 0.9), share(relative.isnan())
+def _zones(points: Array, slope: Array, epsilon: float, steepest: float) -> dict[str, float]:
+    counts = passes.zones(points, slope, epsilon * steepest, steepest) / max(points.size, 1)
+    flat_low, flat, weak, steep, unknown = map(float, counts)
     return {
-        "flat_low": low,
-        "flat_high": below - low,
-        "weak": weak - below,
-        "middle": 1 - weak - up - unknown,
-        "steep": up,
+        "flat_low": flat_low,
+        "flat_high": flat - flat_low,
+        "weak": weak - flat,
+        "middle": 1 - weak - steep - unknown,
+        "steep": steep,
     }
-
-
-def _linearity(points: Tensor, values: Tensor) -> Tensor:
-    """corr(a_i, φ(a_i))² of each unit; NaN where one of them does not vary."""
-    x, y = points - points.mean(0), values - values.mean(0)
-    below = x.square().sum(0).double() * y.square().sum(0).double()
-    return torch.where(below > 0, (x * y).sum(0).double().square() / below, torch.nan)
