@@ -16,7 +16,12 @@ import throughtime.nn as ours
 from throughtime.errors import TraceError
 from throughtime.gradients import measure, trace
 from throughtime.gradients.measure.beside import side_by_side
-from throughtime.gradients.measure.transport import _resampled, _step_by_step
+from throughtime.gradients.measure.transport import (
+    _decay_times,
+    _resampled,
+    _step_by_step,
+    reach,
+)
 from throughtime.gradients.measured import measured
 from throughtime.gradients.record.fused import sent_back
 
@@ -264,6 +269,29 @@ def test_decay_time_and_horizon_of_a_known_network():
     assert not found.censored
     kept = measure.transport(linear(orthogonal(8), T=50), resamples=10)
     assert kept.censored and kept.horizon.value == 50
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_reach_is_a_part_of_transport(lengths):
+    record = traced(nn.GRU(3, H, dtype=torch.float64), lengths=lengths)["l0"]
+    whole = measure.transport(record, epsilon=0.3)
+    rho, horizon = reach(record, epsilon=0.3)
+    np.testing.assert_allclose(rho, whole.rho, rtol=1e-12)
+    assert horizon == whole.horizon.value > 0
+
+
+def test_decay_times_are_those_of_a_fitted_line():
+    """Over the lags at which anything arrives and nothing overflowed."""
+    lag, draw = np.arange(40), np.random.default_rng(0)
+    curves = np.exp(-0.3 * lag + draw.normal(size=(6, 40)))
+    curves[1, 5:9], curves[2, :30], curves[3, 35:] = 0.0, np.nan, np.inf
+    curves[4] = np.exp(0.1 * lag)
+    curves[5, 1:] = 0.0
+    found = _decay_times(curves)
+    for curve, time in zip(curves[:4], found, strict=False):
+        kept = (curve > 0) & np.isfinite(curve)
+        assert time == pytest.approx(-1 / np.polyfit(lag[kept], np.log(curve[kept]), 1)[0])
+    assert np.isinf(found[4:]).all()
 
 
 def test_transport_far_below_the_square_root_of_the_smallest_number():

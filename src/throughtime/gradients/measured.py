@@ -44,6 +44,7 @@ from throughtime.gradients.measure.series import (
     steps_of,
     valid_steps,
 )
+from throughtime.gradients.measure.transport import reach
 from throughtime.gradients.measure.usage import thinned
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
@@ -319,11 +320,11 @@ def _others(record: Record, compare: Sequence[object] | None) -> dict[str, Any]:
     found = {}
     for phi in others:
         other = counterfactual(record, phi)
-        reach = transport(other, resamples=0, cells=False)
+        rho, horizon = reach(other)
         found[other.recurrence.phi.name] = {
             "total": _size(other),
-            "rho": reach.rho,
-            "horizon": reach.horizon.value,
+            "rho": rho,
+            "horizon": horizon,
             "shares": census(other).shares,
         }
     return found

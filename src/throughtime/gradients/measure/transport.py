@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -81,43 +82,47 @@ def transport(
         S. Hochreiter (1991) and Y. Bengio et al. (1994) for the product of Jacobians; the random
         estimate is Hutchinson's (1990).
     """
-    state, cell = _arrived(record, probes, seed, cells)
-    rho = by_lag(record, state)
+    rho, rho_cell = _arrived(record, probes, seed, cells)
     curves = _resampled(rho, resamples, seed)
     decay, reach = _decay_times(curves), _horizons(curves, epsilon)
-    longest = int(record.lengths.max())
-    with np.errstate(divide="ignore"):
-        log_mean = np.exp(mean(np.where(rho > 0, log(rho), np.nan)))
     return Transport(
         rho=curves[0],
-        log_mean=log_mean,
+        log_mean=np.exp(mean(log(np.where(rho > 0, rho, np.nan)))),
         zero=mean(np.where(np.isnan(rho), np.nan, rho == 0)),
-        rho_cell=None if cell is None else _resampled(by_lag(record, cell), 0, seed)[0],
+        rho_cell=None if rho_cell is None else _resampled(rho_cell, 0, seed)[0],
         decay_time=_estimate(decay),
         half_life=_estimate(decay * np.log(2)),
         horizon=_estimate(reach),
         epsilon=epsilon,
         per_sequence=rho,
-        censored=bool(reach[0] >= longest),
+        censored=bool(reach[0] >= int(record.lengths.max())),
     )
+
+
+def reach(record: Record, *, epsilon: float = 1e-3, seed: int = 0) -> tuple[Array, float]:
+    """``rho`` and the value of ``horizon`` of :func:`transport`, without the rest."""
+    rho, _ = _arrived(record, 1, seed, cells=False)
+    curves = _resampled(rho, 0, seed)
+    return curves[0], float(_horizons(curves, epsilon)[0])
 
 
 @torch.no_grad()
 def _arrived(
     record: Record, probes: int | None, seed: int, cells: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Rms over probes of what arrives at h_t and c_t, over √H, (T+1, B), h_0 first.
+) -> tuple[Array, Array | None]:
+    """Rms over probes of what arrives at h_t and c_t, over √H, (T+1, B) by lag.
 
     NaN where it came through a state that overflowed: a slope means nothing there.
     """
     state, cell = _sent_back(record, probes, seed, cells)
     states = record.run.states
-    if not bool(states.sum().isfinite()):
+    if not math.isfinite(states.sum()):
         over = (~states.isfinite()).any(-1)
         through = torch.cat([over.flip(0).cummax(0)[0].flip(0), torch.zeros_like(over[:1])])
+        through = through.to(state.device)
         state = state.masked_fill(through, torch.nan)
         cell = None if cell is None else cell.masked_fill(through, torch.nan)
-    return state, cell
+    return by_lag(record, state), None if cell is None else by_lag(record, cell)
 
 
 def _sent_back(
@@ -127,8 +132,7 @@ def _sent_back(
     if probes is None:
         v = torch.eye(P, dtype=like.dtype, device=like.device).unsqueeze(1).expand(P, B, P)
     else:
-        generator = torch.Generator().manual_seed(seed)
-        v = torch.randn(probes, B, P, generator=generator).to(like)
+        v = _drawn(probes, B, P, seed).to(like)
     scale = math.sqrt(P if probes is None else P * probes)
     run, lstm = record.run, record.recurrence.kind == "lstm"
     told = sent_back(run, last=v)
@@ -136,8 +140,10 @@ def _sent_back(
         return _step_by_step(record, v, scale)
 
     def size(start: Tensor, rest: Tensor) -> Tensor:
-        by_probe = torch.cat([norms(start).unsqueeze(0), norms(rest)]).unflatten(1, (-1, B))
-        return norms(by_probe.transpose(1, 2)) / scale
+        sizes = torch.cat([norms(start).unsqueeze(0), norms(rest)])
+        if len(v) > 1:
+            sizes = norms(sizes.unflatten(1, (-1, B)).transpose(1, 2))
+        return sizes.div_(scale)
 
     at_state = size(told["dh0"], told["total"])
     if not (lstm and cells):
@@ -147,6 +153,12 @@ def _sent_back(
     total = told["total"].unflatten(1, (-1, B))
     at_cell = total.mul_(to_cell.unsqueeze(1)).flatten(1, 2).add_(told["carried"])
     return at_state, size(told["dc0"], at_cell)
+
+
+@lru_cache(8)
+def _drawn(probes: int, B: int, P: int, seed: int) -> Tensor:
+    """Random cotangents v ~ N(0, I), (probes, B, P)."""
+    return torch.randn(probes, B, P, generator=torch.Generator().manual_seed(seed))
 
 
 def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Tensor, Tensor | None]:
@@ -174,21 +186,27 @@ def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Tensor, Tens
     return at_state, at_cell
 
 
+@lru_cache(8)
+def _times(B: int, resamples: int, seed: int) -> Array:
+    """How often each sequence is drawn: once, then by bootstrap; (1 + resamples, B)."""
+    draws = np.random.default_rng(seed).integers(0, B, (resamples, B))
+    counts = [np.bincount(draw, minlength=B) for draw in draws]
+    return np.array([np.ones(B), *counts])
+
+
 def _resampled(rho: Array, resamples: int, seed: int) -> Array:
     """The curve of all sequences, then of each bootstrap resample of them, (1 + resamples, T+1)."""
-    B = rho.shape[1]
-    draws = np.random.default_rng(seed).integers(0, B, (resamples, B))
-    flat = (draws + B * np.arange(resamples)[:, None]).ravel()
-    times = np.ones((1 + resamples, B))
-    times[1:] = np.bincount(flat, minlength=resamples * B).reshape(resamples, B)
-    there, finite = ~np.isnan(rho), np.isfinite(rho)
+    times, finite, total = _times(rho.shape[1], resamples, seed), np.isfinite(rho), rho.shape[1]
     size = np.where(finite, rho, 0.0)
-    largest = size.max(1, keepdims=True, initial=0.0)
-    unit = np.where(largest > 0, largest, 1.0)
+    unit = size.max(1, keepdims=True, initial=0.0)
+    unit[unit == 0] = 1.0
     squares = times @ ((size / unit) ** 2).T
-    counts = times @ there.T
-    squares = np.where(times @ (there & ~finite).T > 0, np.inf, squares)  # 0 of infinity is 0
-    return np.sqrt(squares / np.where(counts > 0, counts, np.nan)) * unit.T
+    if not finite.all():
+        there = ~np.isnan(rho)
+        squares[times @ (there & ~finite).T > 0] = np.inf  # 0 of infinity is 0
+        total = times @ there.T
+        total[total == 0] = np.nan
+    return np.sqrt(squares / total) * unit.T
 
 
 def _decay_times(curves: Array) -> Array:
@@ -196,13 +214,15 @@ def _decay_times(curves: Array) -> Array:
 
     The slope is that of the least-squares line.
     """
-    height = log(np.where(curves > 0, curves, np.nan))
-    there = np.isfinite(height)
-    count = np.maximum(there.sum(-1, keepdims=True), 1)
-    lag = np.where(there, np.arange(curves.shape[1]), 0.0)
-    lag = np.where(there, lag - lag.sum(-1, keepdims=True) / count, 0.0)
-    spread = (lag**2).sum(-1)
-    slope = (lag * np.where(there, height, 0.0)).sum(-1) / np.where(spread > 0, spread, np.nan)
+    there = (curves > 0) & (curves < np.inf)
+    height = torch.from_numpy(np.where(there, curves, 1.0)).log_().numpy()
+    lag = np.arange(curves.shape[1]) - (curves.shape[1] - 1) / 2
+    powers = np.stack([lag**0, lag, lag**2], -1)
+    count, first, second = (there @ powers).T
+    level, moment = (height @ powers[:, :2]).T
+    mean_lag = first / np.maximum(count, 1)
+    spread = second - mean_lag * first
+    slope = (moment - mean_lag * level) / np.where(spread > 0, spread, np.nan)
     return np.where(slope < 0, -1 / np.where(slope < 0, slope, -1.0), np.inf)
 
 

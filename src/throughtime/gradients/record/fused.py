@@ -10,6 +10,7 @@ from torch import _VF, Tensor
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from throughtime.gradients.record.pointwise import Pointwise
 from throughtime.gradients.record.recurrence import Recurrence
 
 if TYPE_CHECKING:
@@ -68,14 +69,30 @@ def sent_back(
     lengths = None if bool((run.lengths == run.x.shape[0]).all()) else run.lengths
     went = [run.h0, run.c0, run.states, run.blocks, lengths]
     if last is not None and last.dim() == 3:
-        batch = [0, 0, 1, 1, 0]
-        went = [
-            None if t is None else torch.cat([t] * len(last), axis)
-            for t, axis in zip(went, batch, strict=True)
-        ]
+        if len(last) > 1:
+            batch = [0, 0, 1, 1, 0]
+            went = [
+                None if t is None else torch.cat([t] * len(last), axis)
+                for t, axis in zip(went, batch, strict=True)
+            ]
         last = last.flatten(0, 1)
     found = kernel.back(*went, injected, last)
     return {**found, "delta": found["delta"].flatten(2)}
+
+
+def by_kernel(phi: Pointwise) -> Pointwise:
+    """The same with its slope by a kernel's machine code, where there is no shorter way."""
+    from throughtime.kernels.adjoint import slope as machine_code
+
+    if phi.slope_of is not None:
+        return phi
+    written = _written(phi.value)
+
+    def slope(a: Tensor) -> Tensor:
+        found = machine_code(written, a)
+        return phi.slope(a) if found is None else found
+
+    return replace(phi, slope=slope)
 
 
 def _kernel(r: Recurrence) -> Any:
