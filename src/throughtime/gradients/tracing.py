@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,14 +35,34 @@ Route = Literal["auto", "adjoint", "probe"]
 
 
 @dataclass(frozen=True)
+class _Rebuilt:
+    """∇W_hh of one layer and direction of a module, and the records from which it follows too."""
+
+    module: str
+    gradient: Tensor
+    records: list[Record]
+
+    def distance(self) -> Tensor:
+        """Between the two, relative, both times one random vector.
+
+        Source:
+            R. Freivalds, Probabilistic machines can use less running time (1977): a product of
+            matrices that is wrong does not pass.
+        """
+        draw = torch.Generator().manual_seed(0)
+        v = torch.randn(self.gradient.shape[1], generator=draw).to(self.gradient)
+        ours = sum(r.weight_gradient_along(v.to(r.run.x)) for r in self.records)
+        theirs = self.gradient @ v
+        return (ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)
+
+
+@dataclass(frozen=True)
 class Trace:
     """What flowed back through every recurrent layer of a model in one backward pass.
 
     Attributes:
         records: one :class:`Record` a layer and direction, bottom first.
         loss: the value of the loss.
-        check: largest relative difference between ∇W_hh from the records and autograd's own, both
-            times a random vector, a module; the exactness of the figures can be read from it.
         model: name of the model's class.
         step_seconds: what the model's own pass forward and back took, watched.
         seconds: what the whole trace took; the rest went into the records.
@@ -49,14 +70,27 @@ class Trace:
 
     records: Mapping[str, Record]
     loss: float
-    check: Mapping[str, float]
     model: str = ""
     step_seconds: float = float("nan")
     seconds: float = float("nan")
+    _rebuilt: tuple[_Rebuilt, ...] = field(default=(), repr=False, compare=False)
     _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Trace({self.model}, loss={self.loss:.4g}, records={list(self.records.values())})"
+
+    @cached_property
+    def check(self) -> Mapping[str, float]:
+        """How exact the records are: the distance of ∇W_hh from them to autograd's own, a module.
+
+        The largest relative one of all its layers and directions, both times a random vector.
+        """
+        check: dict[str, float] = {}
+        for one in self._rebuilt:
+            distance = one.distance()
+            known = distance.new_tensor(check.get(one.module, 0.0))
+            check[one.module] = torch.maximum(distance, known).item()
+        return check
 
     def findings(self, lag: int | None = None) -> tuple[Finding, ...]:
         """What is wrong, causes before consequences, ``()`` for nothing; see :func:`advise`.
@@ -277,10 +311,10 @@ def trace(
     return Trace(
         MappingProxyType(records),
         float(loss.detach()),
-        _check(modules, records, gradients),
         model=type(model).__name__,
         step_seconds=step_seconds,
         seconds=time.perf_counter() - began,
+        _rebuilt=tuple(_rebuilt(modules, records, gradients)),
     )
 
 
@@ -359,37 +393,23 @@ def _backward(
 
 def _check_finite_input(records: Mapping[str, Record]) -> None:
     for record in records.values():
-        if bool(record.run.x.sum().isfinite()):
+        if record.layer or bool(record.run.x.sum().isfinite()):
             continue
         bad = (~record.run.x.isfinite()).flatten(1).any(-1).nonzero()
-        if record.layer == 0 and len(bad):
+        if len(bad):
             raise TraceError("gradients.input_not_finite", layer=record.key, step=int(bad[0]))
 
 
-def _check(
+def _rebuilt(
     modules: list[tuple[str, nn.Module]],
     records: Mapping[str, Record],
     gradients: Mapping[int, Tensor],
-) -> dict[str, float]:
-    """How far the records are from autograd's own ∇W_hh, both times one random vector.
-
-    Source:
-        R. Freivalds, Probabilistic machines can use less running time (1977): a product of matrices
-        that is wrong does not pass.
-    """
-    check: dict[str, float] = {}
+) -> Iterator[_Rebuilt]:
     for name, module in modules:
         for suffix, own in _own_records(name, module, records).items():
             weight = module._parameters.get(f"weight_hh{suffix}")
-            if weight is None or id(weight) not in gradients:
-                continue
-            found = gradients[id(weight)]
-            v = torch.randn(found.shape[1], generator=torch.Generator().manual_seed(0)).to(found)
-            ours = torch.stack([r.weight_gradient_along(v.to(r.run.x)) for r in own]).sum(0)
-            theirs = found @ v
-            apart = (ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-300)
-            check[name] = torch.maximum(apart, apart.new_tensor(check.get(name, 0.0))).item()
-    return check
+            if id(weight) in gradients:
+                yield _Rebuilt(name, gradients[id(weight)], own)
 
 
 def _own_records(

@@ -49,7 +49,9 @@ class _Replay:
         self.kept = slice(call.sequences)
         layers = call.layers
         self.dtype = _working(layers[0][0].w_hh.dtype)
-        self.layers = [[r.to(self.dtype) for r in directions] for directions in layers]
+        self.layers = layers
+        if layers[0][0].w_hh.dtype != self.dtype:
+            self.layers = [[r.to(self.dtype) for r in directions] for directions in layers]
         self.packed = call.input if isinstance(call.input, PackedSequence) else None
         if data_of(call.input)._version != call.versions[0]:
             raise TraceError("gradients.input_changed", layer=call.name)

@@ -48,6 +48,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 if buffer._version or not torch.equal(buffer, value):
                     buffer.copy_(value)
         for m, training in modes:
-            m.training = training
+            if m.training != training:
+                m.training = training
         random.setstate(python)
         np.random.set_state(numpy)
