@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_lag, log, mean, norms
+from throughtime.gradients.measure.series import Array, by_lag, log, mean, norms, spread
 from throughtime.gradients.record.fused import sent_back
 from throughtime.gradients.record.record import Record
 
@@ -82,28 +82,29 @@ def transport(
         S. Hochreiter (1991) and Y. Bengio et al. (1994) for the product of Jacobians; the random
         estimate is Hutchinson's (1990).
     """
-    rho, rho_cell = _arrived(record, probes, seed, cells)
-    curves = _resampled(rho, resamples, seed)
+    state, cell = _arrived(record, probes, seed, cells)
+    rho, _, _, zero, _ = spread(state)
+    curves = np.vstack([rho, _resampled(state, resamples, seed)])
     decay, reach = _decay_times(curves), _horizons(curves, epsilon)
     return Transport(
-        rho=curves[0],
-        log_mean=np.exp(mean(log(np.where(rho > 0, rho, np.nan)))),
-        zero=mean(np.where(np.isnan(rho), np.nan, rho == 0)),
-        rho_cell=None if rho_cell is None else _resampled(rho_cell, 0, seed)[0],
+        rho=rho,
+        log_mean=np.exp(mean(log(np.where(state > 0, state, np.nan)))),
+        zero=zero,
+        rho_cell=None if cell is None else spread(cell)[0],
         decay_time=_estimate(decay),
         half_life=_estimate(decay * np.log(2)),
         horizon=_estimate(reach),
         epsilon=epsilon,
-        per_sequence=rho,
+        per_sequence=state,
         censored=bool(reach[0] >= int(record.lengths.max())),
     )
 
 
 def reach(record: Record, *, epsilon: float = 1e-3, seed: int = 0) -> tuple[Array, float]:
     """``rho`` and the value of ``horizon`` of :func:`transport`, without the rest."""
-    rho, _ = _arrived(record, 1, seed, cells=False)
-    curves = _resampled(rho, 0, seed)
-    return curves[0], float(_horizons(curves, epsilon)[0])
+    state, _ = _arrived(record, 1, seed, cells=False)
+    rho = spread(state)[0]
+    return rho, float(_horizons(rho[None], epsilon)[0])
 
 
 @torch.no_grad()
@@ -188,14 +189,14 @@ def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Tensor, Tens
 
 @lru_cache(8)
 def _times(B: int, resamples: int, seed: int) -> Array:
-    """How often each sequence is drawn: once, then by bootstrap; (1 + resamples, B)."""
+    """How often each sequence is in each bootstrap resample of them, (resamples, B)."""
     draws = np.random.default_rng(seed).integers(0, B, (resamples, B))
-    counts = [np.bincount(draw, minlength=B) for draw in draws]
-    return np.array([np.ones(B), *counts])
+    flat = (draws + B * np.arange(resamples)[:, None]).ravel()
+    return np.bincount(flat, minlength=resamples * B).reshape(resamples, B).astype(float)
 
 
 def _resampled(rho: Array, resamples: int, seed: int) -> Array:
-    """The curve of all sequences, then of each bootstrap resample of them, (1 + resamples, T+1)."""
+    """The curve of each bootstrap resample of the sequences, (resamples, T+1)."""
     times, finite, total = _times(rho.shape[1], resamples, seed), np.isfinite(rho), rho.shape[1]
     size = np.where(finite, rho, 0.0)
     unit = size.max(1, keepdims=True, initial=0.0)
@@ -220,9 +221,9 @@ def _decay_times(curves: Array) -> Array:
     powers = np.stack([lag**0, lag, lag**2], -1)
     count, first, second = (there @ powers).T
     level, moment = (height @ powers[:, :2]).T
-    mean_lag = first / np.maximum(count, 1)
-    spread = second - mean_lag * first
-    slope = (moment - mean_lag * level) / np.where(spread > 0, spread, np.nan)
+    middle = first / np.maximum(count, 1)
+    width = second - middle * first
+    slope = (moment - middle * level) / np.where(width > 0, width, np.nan)
     return np.where(slope < 0, -1 / np.where(slope < 0, slope, -1.0), np.inf)
 
 
