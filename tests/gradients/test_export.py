@@ -92,6 +92,14 @@ def test_a_rare_class_has_a_row_in_the_barcode():
     assert 3 in held["barcode"]["units"] and 64 <= len(held["barcode"]["units"]) <= 67
 
 
+def test_every_step_of_a_unit_lies_in_a_bin_of_its_density():
+    """What lies beyond the quantiles is in the outermost bins."""
+    layer = nn.RNN(2, 8)
+    found = trace(layer, torch.randn(60, 4, 2), lambda m, x: m(x)[0].square().mean())
+    density = np.array(found.measured()["l0"]["barcode"]["density"])
+    np.testing.assert_allclose(density.sum(1), 1, atol=60 * 5e-5)
+
+
 def test_barcode_is_the_share_of_sequences_in_which_a_unit_is_on():
     torch.manual_seed(0)
     layer = nn.RNN(3, H, nonlinearity="relu")

@@ -34,6 +34,7 @@ from throughtime.gradients.measure import (
     underflow,
     update_ratio,
 )
+from throughtime.gradients.measure.beside import side_by_side
 from throughtime.gradients.measured import looks, measured
 from throughtime.gradients.record.capture import GRADIENTS, Call, Capture, Chain
 from throughtime.gradients.record.layers import layer_count, recurrent_modules
@@ -55,14 +56,17 @@ class Layer:
     @classmethod
     def of(cls, record: Record) -> Layer:
         """Measures 1, 2, 3, 8 and of 12 what one record tells."""
-        return cls(
-            signal(record),
-            split(record),
-            budget(record),
-            census(record),
-            signal_to_noise(record),
-            underflow(record),
-        )
+        measures = {
+            "split": split,
+            "budget": budget,
+            "census": census,
+            "signal": signal,
+            "underflow": underflow,
+            "noise": signal_to_noise,
+        }
+        calls = [lambda measure=measure: measure(record) for measure in measures.values()]
+        found = side_by_side(record.lengths.device, *calls)
+        return cls(**dict(zip(measures, found, strict=True)))
 
     def scalars(self) -> dict[str, float]:
         """The figures that loggers are given."""
@@ -152,6 +156,8 @@ class Monitor(AbstractContextManager):
     ):
         if every < 1:
             raise TraceError("gradients.every", every=every)
+        if sequences is not None and sequences < 1:
+            raise TraceError("gradients.sequences", sequences=sequences)
         model = unwrapped(model)
         self.every, self.sequences = every, sequences
         self.history: deque[Sight] = deque(maxlen=keep)

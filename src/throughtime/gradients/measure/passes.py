@@ -26,7 +26,11 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     def machine_code() -> Callable[..., Any]:
         from numba import njit
 
-        return njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)(function)
+        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST}
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:  # there is no folder to keep it in
+            return njit(**options)(function)
 
     @wraps(function)
     def call(*arguments: Any) -> Any:

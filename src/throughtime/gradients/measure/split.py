@@ -73,8 +73,10 @@ def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     r, run = record.recurrence, record.run
     inside, hidden = run.orbit, run.pulled.hidden[1:]
     gates = len(r.gates)
-    by_gate = hidden.flatten(0, 1).unflatten(-1, (gates, -1)).transpose(0, 1)
-    parts = (by_gate @ r.w_hh.unflatten(0, (gates, -1))).unflatten(1, hidden.shape[:2])
+    parts = hidden.new_empty(gates, *hidden.shape[:2], r.output_size)
+    rows = zip(hidden.flatten(0, 1).chunk(gates, -1), r.w_hh.chunk(gates), parts, strict=True)
+    for of_gate, weight, part in rows:
+        torch.mm(of_gate, weight, out=part.flatten(0, 1))
     if r.kind != "lstm":
         source = run.pulled.total[1:]
         return source, hidden, parts, None if inside.carry is None else inside.carry[1:] * source

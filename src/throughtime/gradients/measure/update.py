@@ -69,13 +69,10 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     """
     delta = record.run.delta
     tiny = torch.finfo(dtype or delta.dtype).tiny
-    counts = torch.from_numpy(passes.lost(passes.rows(delta), tiny)).view(2, *delta.shape[:2])
-    zero, below = (by_time(record, count) / delta.shape[-1] for count in counts)
-    return Underflow(
-        zero=float(np.nanmean(zero)),
-        subnormal=float(np.nanmean(below) - np.nanmean(zero)),
-        by_time=mean(below),
-    )
+    counts = passes.lost(passes.rows(delta), tiny).reshape(2, *delta.shape[:2]) / delta.shape[-1]
+    zero, below = counts[:, record.alive.cpu().numpy()].mean(1).tolist()
+    by_step = by_time(record, torch.from_numpy(counts[1]))
+    return Underflow(zero=zero, subnormal=below - zero, by_time=mean(by_step))
 
 
 def truncation(record: Record, window: int) -> float:
