@@ -16,7 +16,7 @@ from torch import Tensor
 Array = np.ndarray
 
 # sums in any order, so that they go through vector registers; what is no number stays so
-_FAST = {"reassoc", "contract", "arcp", "nsz"}
+_FAST = {"reassoc", "contract", "nsz"}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

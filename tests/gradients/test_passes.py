@@ -1,0 +1,158 @@
+"""The compiled passes against NumPy, with padding that is no number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numba.core.registry import CPUDispatcher
+
+from throughtime.gradients.measure import passes
+
+T, B, H = 9, 5, 7
+LENGTHS = np.array([9, 4, 1, 0, 7])
+ALIVE = np.arange(T)[:, None] < LENGTHS
+
+
+@pytest.fixture(params=["float32", "float64"])
+def draw(request):
+    random = np.random.default_rng(0)
+
+    def numbers(*shape, padded=True):
+        found = random.normal(size=shape).astype(request.param)
+        if padded:
+            found[~ALIVE] = np.nan
+        return found
+
+    return numbers
+
+
+def close(found, expected, rtol=1e-6):
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-12)
+
+
+def test_arrays_have_a_row_a_step_a_sequence_and_a_gate():
+    given = torch.arange(24.0).view(2, 3, 4)
+    assert passes.blocks(given, 2).shape == (2, 3, 2, 2)
+    assert (
+        passes.rows(given.transpose(0, 1)).tolist() == given.transpose(0, 1).reshape(6, 4).tolist()
+    )
+    assert passes.steps(given).ctypes.data == given.data_ptr()  # nothing was copied
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30])
+def test_norms(draw, size):
+    x = draw(T, H, padded=False) * np.float32(size)
+    close(passes.norms(x), np.linalg.norm(x.astype(np.longdouble), axis=1).astype(float))
+
+
+@pytest.mark.parametrize("size", [1e-200, 5e-324, 1e200, 1e308])
+def test_norms_whose_square_is_no_number_of_double_precision(size):
+    unit = size if size < 1e300 else size / 8
+    x = np.array([[3 * unit, 4 * unit], [0.0, 0.0]])
+    close(passes.norms(x) / x[0].max() * 4, [5.0, 0.0])
+
+
+def test_norms_of_what_is_no_number():
+    x = np.array([[1.0, np.nan], [np.inf, 1.0], [-np.inf, 0.0], [np.nan, np.inf]])
+    found = passes.norms(x)
+    assert np.isnan(found[0]) and found[1] == found[2] == np.inf and not np.isfinite(found[3])
+
+
+def test_lost():
+    x = np.array([[0.0, -0.0, 1e-40, -1.0], [np.nan, np.inf, 1e-30, -1e-39]], np.float32)
+    tiny = float(np.finfo(np.float32).tiny)
+    assert passes.lost(x, tiny).tolist() == [[2, 0], [3, 1]]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-150])
+def test_along(draw, size):
+    parts, carried = draw(3, T, B, H, padded=False), draw(T, B, H, padded=False)
+    if parts.dtype == np.float64:
+        parts, carried = parts * size, carried * size
+    found = passes.along(parts, carried)
+    gates = parts.astype(float).sum(0)
+    whole = gates + carried
+    close(found[0], (whole**2).sum(-1))
+    close(found[1], (gates**2).sum(-1))
+    unit = np.abs(whole).max((1, 2))[:, None]
+    close(found[2], (whole * (whole / unit[..., None])).sum(-1))
+    for k, path in enumerate((carried, *parts), 3):
+        close(found[k] / unit, (path / unit[..., None] * (whole / unit[..., None])).sum(-1), 1e-5)
+
+
+def test_on_and_off(draw):
+    slope, delta = draw(T, B, H), draw(T, B, 2, H)
+    on = (np.abs(slope) > 0.5) & ALIVE[..., None]
+    expected = np.zeros((4, H))
+    for b in range(B):
+        mine = on[: LENGTHS[b], b]
+        for j in range(H):
+            seen = "".join("01"[v] for v in mine[:, j].astype(int))
+            expected[:3, j] += (
+                seen.count("1"),
+                "1" in seen,
+                seen.strip("0").count("0") == 0 and ("1" in seen and seen.endswith("0")),
+            )
+    expected[3] = np.abs(np.where(ALIVE[..., None], delta[:, :, 1], 0)).sum((0, 1))
+    close(passes.on_and_off(slope, 0.5, delta, 1, LENGTHS), expected)
+    points = draw(T, B, H)
+    off = ~on & ALIVE[..., None]
+    sides = [(off & side).sum((0, 1)) for side in (points < 0, points >= 0)]
+    close(passes.off_by_side(slope, 0.5, points, LENGTHS), sides)
+    close(passes.on_by_step(slope, 0.5, LENGTHS), on.sum(1))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-25])
+def test_agreement(draw, size):
+    x = draw(T, B, H) * np.float32(size)
+    found = passes.agreement(np.where(ALIVE[..., None], x, 0), LENGTHS)
+    for t in range(T):
+        running = x[t, ALIVE[t]].astype(float) / size
+        if len(running) < 2:
+            assert np.isnan(found[t])
+            continue
+        centre = running.mean(0)
+        expected = (centre**2).sum() / ((running - centre) ** 2).sum(-1).mean()
+        assert found[t] == pytest.approx(expected, rel=1e-5)
+
+
+def test_zones_histogram_and_correlation(draw):
+    points, slope = draw(200, H, padded=False), draw(200, H, padded=False)
+    slope[3, 2] = points[5, 1] = np.nan
+    size = np.abs(slope)
+    expected = [
+        ((size <= 0.01) & (points < 0)).sum(), (size <= 0.01).sum(), (size <= 0.25 * 2.5).sum(),
+        (size > 0.9 * 2.5).sum(), 1,
+    ]  # fmt: skip
+    assert passes.zones(points, slope, 0.01, 2.5).tolist() == expected
+    counts = [np.histogram(p[~np.isnan(p)], 12, (-1.0, 1.0))[0] for p in points.T]
+    assert passes.histogram(points, -1.0, 1.0, 12).tolist() == np.array(counts).tolist()
+    x, y = points[10:], slope[10:]
+    y[:, 0] = 3.0
+    found = passes.correlation(x, y)
+    close(found[1:], [np.corrcoef(x[:, j], y[:, j])[0, 1] ** 2 for j in range(1, H)], 1e-4)
+    assert np.isnan(found[0])
+
+
+def test_opened(draw):
+    value = np.abs(draw(T, B, H)) / 2
+    kept = np.where(ALIVE[..., None], value, 0.5)
+    expected = [np.where(ALIVE[..., None], value, 0).sum((0, 1)),
+                (kept < 0.1).sum((0, 1)), (kept > 0.9).sum((0, 1))]  # fmt: skip
+    close(passes.opened(value, LENGTHS), expected)
+
+
+def test_a_pass_whose_code_no_folder_can_keep():
+    """As where the package and the home folder cannot be written."""
+    source = "def total(x):\n    return x.sum()"
+    room: dict = {}
+    exec(compile(source, "<nowhere>", "exec"), room)
+    assert passes._compiled(room["total"])(np.arange(4.0)) == 6
+
+
+def test_no_pass_stays_behind_as_python(draw):
+    """What cannot be compiled would raise; what was compiled has a signature."""
+    passes.norms(draw(T, H, padded=False))
+    machine_code = passes.norms.__closure__[0].cell_contents()
+    assert isinstance(machine_code, CPUDispatcher) and machine_code.nopython_signatures
