@@ -16,6 +16,7 @@ import throughtime.nn as ours
 from throughtime.errors import TraceError
 from throughtime.gradients import measure, trace
 from throughtime.gradients.measure.beside import side_by_side
+from throughtime.gradients.measure.onestep import non_normality, radii
 from throughtime.gradients.measure.transport import (
     _decay_times,
     _resampled,
@@ -435,11 +436,48 @@ def test_one_step_law(module):
 
 def test_the_spectral_radius_from_powers_is_that_from_eigenvalues(module):
     record = traced(module)["l0"]
-    slow, fast = (measure.one_step(record, 1, 1, spectra=spectra) for spectra in (None, 0))
+    slow, fast = (measure.one_step(record, 1, 1, exact=exact) for exact in (True, False))
     assert slow.steps == fast.steps == (T // 2,)
     assert fast.spectral_radius == pytest.approx(slow.spectral_radius, rel=5e-3)
-    assert math.isnan(fast.non_normality) and slow.non_normality > 0
+    assert fast.non_normality == slow.non_normality > 0
     np.testing.assert_array_equal(fast.singular_values, slow.singular_values)
+
+
+def matrices(kind, n=80):
+    """Eight float32 matrices of one kind."""
+    w = torch.randn(8, n, n, generator=torch.Generator().manual_seed(0)) / n**0.5
+    q = torch.linalg.qr(w)[0]
+    slope = 1 - torch.tanh(w[:, :, :1] * n**0.5).square()
+    return {
+        "gaussian": w,
+        "orthogonal": q,
+        "slopes": slope * w,
+        "rotated": slope * q,
+        "gated": 0.9 * torch.eye(n) + 0.1 * slope * w,
+        "symmetric": w + w.mT,
+        "skew": w - w.mT,
+        "triangular": torch.triu(w, 1) + torch.diag(torch.linspace(-0.9, 0.8, n)),
+        "low rank": w[:, :, :3] @ w[:, :3],
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "orthogonal", "slopes", "rotated", "gated",
+                                  "symmetric", "skew", "triangular", "low rank"])  # fmt: skip
+def test_radii(kind):
+    some = matrices(kind)
+    expected = np.abs(np.linalg.eigvals(some.double().numpy())).max(-1)
+    np.testing.assert_allclose(radii(some, exact=False), expected, rtol=1e-3)
+    np.testing.assert_allclose(radii(some), expected, rtol=1e-3)
+    for scale in (1e-30, 1e30):
+        np.testing.assert_allclose(radii(scale * some, exact=False) / scale, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_radii_of_nothing_and_of_no_number(exact):
+    shift = torch.diag(torch.ones(5), 1)
+    some = torch.stack([torch.zeros(6, 6), shift, torch.eye(6) * torch.inf, torch.eye(6)])
+    np.testing.assert_allclose(radii(some, exact), [0, 0, np.nan, 1])
+    assert radii(some[:0], exact).shape == (0,)
 
 
 @pytest.mark.parametrize("gain", [0.6, 1.0, 1.7])
@@ -456,11 +494,37 @@ def test_radius_and_peak_of_random_weights(gain):
 
 
 def test_non_normality():
-    assert measure.one_step(linear(orthogonal(6))).non_normality < 1e-6
-    shift = torch.diag(torch.ones(5, dtype=torch.float64), 1) * 3
-    found = measure.one_step(linear(shift))
-    assert found.non_normality == pytest.approx(1)
+    found = measure.one_step(linear(orthogonal(6)))
+    assert found.non_normality < 1e-12
+    delays = torch.diag(torch.ones(5, dtype=torch.float64), 1) * 3
+    found = measure.one_step(linear(delays))
+    assert found.non_normality == pytest.approx(5**-0.5)
     assert found.weight_radius < 1e-2 and found.weight_peak == pytest.approx(3**5)
+    assert math.isnan(measure.one_step(linear(0 * delays)).non_normality)
+
+
+def test_non_normality_by_hand():
+    """A = [[1, 1], [0, 1]]: A Aᵀ = [[2, 1], [1, 1]], and the commutator is diag(1, -1)."""
+    some = torch.tensor([[[1.0, 1], [0, 1]], [[0, 5], [0, 0]], [[0, -2], [2, 0]], [[0, 0], [0, 0]]])
+    np.testing.assert_allclose(non_normality(some), [7**-0.5, 1, 0, np.nan], rtol=1e-6)
+
+
+def test_non_normality_of_random_matrices():
+    a = torch.randn(4, 256, 256, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = non_normality(a)
+    kept = torch.linalg.matrix_norm(a @ a) / torch.linalg.matrix_norm(a @ a.mT)
+    torch.testing.assert_close(found, (1 - kept.square()).sqrt(), rtol=1e-12, atol=0)
+    np.testing.assert_allclose(found, 0.5**0.5, rtol=0.01)
+    for scale in (1e-30, 1.0, 1e30):
+        torch.testing.assert_close(non_normality((scale * a).float()), found.float())
+    assert non_normality(torch.linalg.qr(a)[0].float()).max() < 1e-5
+
+
+@pytest.mark.parametrize("make,units", [(ours.LSTM, 128), (ours.GRU, 256)])
+def test_the_law_of_one_step_is_whole_where_the_state_is_large(make, units):
+    (found,) = measured(traced(make(3, units), torch.randn(T, B, 3)), compare=()).values()
+    assert 0 < found["one_step"]["non_normality"] < 1
+    assert found["one_step"]["spectral_radius"] > 0
 
 
 # 8

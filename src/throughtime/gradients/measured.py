@@ -56,7 +56,7 @@ _CHEAP_STATE = 256
 _ROWS, _COLUMNS = 64, 240
 _EXPONENTS, _SEQUENCES = 64, 8
 _STARTS, _START_SEQUENCES = 4, 2
-_TINY_STATE, _SMALL_STATE = 64, 128
+_TINY_STATE = 64
 _POINTS = 16_384
 _HISTORY = 16_384
 
@@ -77,9 +77,8 @@ def measured(
             same shape at a sound start over 2 of them) and, beyond 256 state variables, the
             singular values of single steps too. What is left out is null, and named in
             ``left_out``. ``one_step`` looks at 4 steps of 2 sequences then, and otherwise at 2 of
-            one, with the eigenvalues of one; beyond 64 state variables at one step and without
-            ``weight_peak``, and beyond 128 its spectral radius comes from powers of J_t and
-            ``non_normality`` is null.
+            one, or beyond 64 state variables at one, with spectral radii from powers instead of
+            eigenvalues and without ``weight_peak``.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
         sequences: how many sequences of the batch, from the first, are looked at for all but
@@ -152,8 +151,8 @@ def _law(some: Record, costly: bool) -> dict[str, Any]:
     r = some.recurrence
     if costly:
         return _one_step(one_step(some))
-    tiny, small = r.state_size <= _TINY_STATE, r.state_size <= _SMALL_STATE
-    return _one_step(one_step(some, 1 + tiny, 1, spectra=int(small), peak=tiny))
+    tiny = r.state_size <= _TINY_STATE
+    return _one_step(one_step(some, 1 + tiny, 1, exact=tiny, peak=tiny))
 
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:

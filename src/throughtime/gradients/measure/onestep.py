@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_time, mean, numpy
+from throughtime.gradients.measure.series import Array, by_time, mean, numpy, squared_norms
 from throughtime.gradients.record.record import Record
 
 
@@ -22,7 +22,9 @@ class OneStep:
         gain: ‖J_t‖_F²/S at those steps, mean over sequences, (K,); 1 keeps a gradient's size.
         singular_values: of J_t, (K·B, S), largest first.
         spectral_radius: of J_t, mean.
-        non_normality: Henrici's departure from normality over ‖J‖_F, mean; 0 normal, near 1 far.
+        non_normality: ‖J Jᵀ - Jᵀ J‖_F / (√2 ‖J Jᵀ‖_F) of J_t, mean over those that are not 0: 0 for
+            a normal J, about 0.71 for a large Gaussian one, 1 where J² = 0; a delay line of S units
+            is a rotation but for its ends, and has 1/√(S - 1).
         weight_radius: spectral radius of W_hh, Elman only.
         weight_peak: max_k ‖W_hhᵏ‖₂, k to 100, Elman only, if asked for: growth that the radius does
             not show.
@@ -42,96 +44,111 @@ def one_step(
     record: Record,
     count: int = 4,
     sequences: int = 2,
-    spectra: int | None = None,
+    exact: bool = True,
     peak: bool = True,
 ) -> OneStep:
     """χ_t, singular values, spectral radius and non-normality of the one-step Jacobian.
 
     For Elman χ_t = (1/H) Σ_i φ'(a_i)² ‖W_hh,i‖² needs no Jacobian. The rest builds J_t, the whole
     (h, c) for the LSTM, at ``count`` steps spread over the run for the first ``sequences``
-    sequences that reach them; it costs an SVD each, and an eigendecomposition several times as
-    dear for the spectral radius and the non-normality.
+    sequences that reach them; it costs an SVD each, and where the spectral radius is to be exact an
+    eigendecomposition several times as dear.
 
     Args:
         record: one layer and direction.
         count: steps.
         sequences: of each step.
-        spectra: of how many J_t eigenvalues are taken, evenly spread from the middle one; all by
-            default. With 0 the spectral radius is that of the growth of powers, within about
-            0.1 %, and the non-normality is NaN.
+        exact: take the spectral radii from eigenvalues; otherwise from the growth of powers, which
+            tells them within about 0.1 % (:func:`radii`).
         peak: find ``weight_peak``, which may take 100 products of W_hh with itself.
 
     Source:
-        M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; P. Henrici (1962);
-        G. Kerg et al. (NeurIPS 2019) for what non-normality does in RNNs.
+        M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; L. Elsner, M. Paardekooper (1987)
+        for measures of non-normality from the commutator; G. Kerg et al. (NeurIPS 2019) for what
+        non-normality does in RNNs.
     """
     r, orbit = record.recurrence, record.run.orbit
     longest = int(record.lengths.max())
     spread = np.linspace(0, longest - 1, count) if count > 1 else [longest // 2]
     steps = sorted({int(t) for t in np.round(spread)})
-    jacobians, gain = [], []
+    jacobians = []
     for t in steps:
         alive = record.alive[t].nonzero().squeeze(-1)[:sequences]
-        here = orbit.at(t, alive).linearise().jacobian(0)
-        squares = here.square().sum((1, 2), dtype=torch.float64)
-        gain.append(float(squares.mean() / r.state_size))
-        jacobians.append(here)
+        jacobians.append(orbit.at(t, alive).linearise().jacobian(0))
     j = torch.cat(jacobians)
-    j = j[j.isfinite().all((1, 2))]
-    some = j if spectra is None else j[_spread(len(j), spectra)]
-    eigenvalues = torch.linalg.eigvals(some)
-    if len(some):
-        radius = float(eigenvalues.abs().amax(-1).mean())
-    else:
-        radius = float(np.mean([_radius(one) for one in j])) if len(j) else float("nan")
+    gain = squared_norms(j.flatten(1)) / r.state_size
+    j = j[gain.isfinite()]
     weight = r.w_hh if r.kind == "elman" else None
+    found = numpy(radii(j if weight is None else torch.cat([j, weight.unsqueeze(0)]), exact))
     return OneStep(
         chi=_chi(record) if r.kind == "elman" and r.leak == 1 else None,
         steps=tuple(steps),
-        gain=np.array(gain),
+        gain=np.array([numpy(of).mean() for of in gain.split([len(one) for one in jacobians])]),
         singular_values=numpy(torch.linalg.svdvals(j)),
-        spectral_radius=radius,
-        non_normality=_henrici(some.double(), eigenvalues.to(torch.complex128)),
-        weight_radius=None if weight is None else _radius(weight),
+        spectral_radius=_mean(found[: len(j)]),
+        non_normality=_mean(numpy(non_normality(j))),
+        weight_radius=None if weight is None else float(found[-1]),
         weight_peak=_peak(weight) if weight is not None and peak else None,
     )
 
 
-def _spread(length: int, count: int) -> list[int]:
-    """The middles of ``count`` equal parts."""
-    count = min(length, count)
-    return [(2 * part + 1) * length // (2 * count) for part in range(count)]
+def radii(matrices: Tensor, exact: bool = True, doublings: int = 11) -> Tensor:
+    """The spectral radius of each of some (N, S, S) matrices, (N,); NaN where one is not finite.
 
+    Args:
+        matrices: A.
+        exact: take the eigenvalues. Otherwise ln ρ is how much ln ‖Aᵏ‖_F grows with k over the last
+            doubling of it, which is several times as fast. Within about 0.1 %; further off where
+            eigenvalues are as ill-conditioned as those of a Jordan block.
+        doublings: of k, from 1 on.
 
-def _radius(matrix: Tensor, doublings: int = 10) -> float:
-    """The spectral radius, from how much ‖Aᵏ‖_F grows over the last of some doublings of k.
-
-    Within about 0.1 %, and several times as fast as all eigenvalues. Source: I. Gelfand (1941).
+    Source:
+        I. Gelfand (1941).
     """
-    size = torch.linalg.matrix_norm(matrix)
-    logarithms = []  # ln ‖Aᵏ‖ / k
-    for doubling in range(1 + doublings):
-        if not 0 < float(size) < np.inf:
-            return 0.0 if float(size) == 0 else float("nan")
-        earlier = logarithms[-1] if logarithms else 0.0
-        logarithms.append(earlier + float(torch.log(size)) / 2**doubling)
-        matrix = matrix / size
-        matrix = matrix @ matrix
-        size = torch.linalg.matrix_norm(matrix)
-    return float(np.exp(2 * logarithms[-1] - logarithms[-2]))
+    if exact:
+        finite = matrices.isfinite().all((1, 2))
+        found = matrices.new_full((len(matrices),), torch.nan)
+        found[finite] = torch.linalg.eigvals(matrices[finite]).abs().amax(-1)
+        return found
+    size = matrices.abs().amax((1, 2), keepdim=True)
+    power, sizes = _over(matrices, size), [size]
+    other = torch.empty_like(power)
+    for _ in range(doublings):
+        power, other = torch.bmm(power, power, out=other), power
+        size = torch.linalg.vector_norm(power, dim=(1, 2), keepdim=True)
+        power = _over(power, size, out=power)
+        sizes.append(size)
+    weights = 0.5 ** torch.arange(doublings + 1, device=matrices.device)
+    weights[-1] *= 2  # as if all doublings to come brought what the last did
+    return (torch.log(torch.cat(sizes, 2).squeeze(1)) * weights).sum(1).exp()
+
+
+def non_normality(matrices: Tensor) -> Tensor:
+    """‖A Aᵀ - Aᵀ A‖_F / (√2 ‖A Aᵀ‖_F) of (N, S, S) matrices, (N,), in [0, 1]; NaN for 0.
+
+    It equals √(1 - ‖A²‖_F² / ‖A Aᵀ‖_F²), but keeps its precision near normal matrices.
+    """
+    a = _over(matrices, matrices.abs().amax((1, 2), keepdim=True))
+    left = a @ a.mT
+    commutator = torch.baddbmm(left, a.mT, a, alpha=-1)
+    return torch.linalg.matrix_norm(commutator) / (2**0.5 * torch.linalg.matrix_norm(left))
+
+
+def _over(matrices: Tensor, size: Tensor, out: Tensor | None = None) -> Tensor:
+    """The quotient, 0 for 0."""
+    return torch.div(matrices, size.clamp_min(torch.finfo(size.dtype).tiny), out=out)
+
+
+def _mean(values: Array) -> float:
+    """Of those that are numbers; NaN where there are none."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
 
 
 def _chi(record: Record) -> Array:
     rows = record.recurrence.w_hh.square().sum(1)
     squares = record.run.orbit.slope_of("h").square()
     return mean(by_time(record, squares @ rows / record.recurrence.hidden_size))
-
-
-def _henrici(j: Tensor, eigenvalues: Tensor) -> float:
-    whole = j.square().sum((1, 2))
-    departure = (whole - eigenvalues.abs().square().sum(-1)).clamp_min(0) / whole
-    kept = departure[whole > 0].sqrt()
-    return float(kept.mean()) if len(kept) else float("nan")
 
 
 def _peak(weight: Tensor, powers: int = 100) -> float:

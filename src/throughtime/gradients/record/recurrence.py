@@ -211,13 +211,13 @@ class Orbit:
 
     def at(self, t: int, sequences: Tensor) -> Orbit:
         """One step of some sequences alone, T = 1."""
-        step, c = (slice(t, t + 1), sequences), self.previous_cell
+        step, c = (slice(t, t + 1), sequences), self.cell_before
         return replace(
             self,
             blocks=self.blocks[step],
             states=self.states[step],
-            before=self.previous[step],
-            cell_before=None if c is None else c[step],
+            before=_before(t, self.before, self.states)[sequences],
+            cell_before=None if c is None else _before(t, c, self.blocks[:, :, -1])[sequences],
         )
 
     def linearise(self) -> Linearisation:
@@ -375,9 +375,18 @@ class Linearisation:
 
     def jacobian(self, t: int) -> Tensor:
         """J_t = ∂state_t / ∂state_{t-1}, (B, S, S); the whole state (h, c) for the LSTM."""
-        S, B = self.recurrence.state_size, self.to_hidden.shape[1]
-        basis = torch.eye(S, dtype=self.to_hidden.dtype, device=self.to_hidden.device)
-        return self.push(t, basis.unsqueeze(1).expand(S, B, S)).permute(1, 2, 0)
+        r, carry = self.recurrence, self.carry
+        rows = self.to_hidden[t].unsqueeze(-1) * r.w_hh
+        gates = rows.unflatten(1, (len(r.gates), r.hidden_size))
+        if self.to_cell is None or carry is None:
+            moved = gates.sum(1)
+            if carry is not None:
+                moved.diagonal(dim1=1, dim2=2).add_(carry[t])
+            return moved
+        cell = torch.cat([gates[:, :3].sum(1), torch.diag_embed(carry[t])], -1)
+        hidden = self.to_cell[t].unsqueeze(-1) * cell
+        hidden[..., : r.output_size] += gates[:, 3]
+        return torch.cat([hidden if r.w_hr is None else r.w_hr @ hidden, cell], 1)
 
 
 @dataclass(frozen=True)
@@ -481,6 +490,13 @@ def orbit(
 
 def _previous(before: Tensor, states: Tensor) -> Tensor:
     return before if before.dim() == 3 else torch.cat([before.unsqueeze(0), states[:-1]])
+
+
+def _before(t: int, before: Tensor, states: Tensor) -> Tensor:
+    """What :func:`_previous` holds at one step, (B, ·)."""
+    if before.dim() == 3:
+        return before[t]
+    return states[t - 1] if t else before
 
 
 def _cells_before(c0: Tensor, written: Tensor, keep: Tensor) -> Tensor:
