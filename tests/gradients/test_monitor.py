@@ -211,6 +211,7 @@ def test_a_compiled_model_is_seen_or_the_monitor_says_that_it_is_not(layer):
 BAD = {
     "no recurrent layer": (lambda: Monitor(nn.Linear(2, 2)), "It holds: Linear"),
     "every": (lambda: Monitor(nn.GRU(2, 2), every=0), "every = 0"),
+    "sequences": (lambda: Monitor(nn.GRU(2, 2), sequences=0), "sequences = 0"),
     "no module": (lambda: Monitor([]), "list was given"),
     "several devices": (lambda: Monitor(spread()), r"model\.module"),
     "logger": (lambda: loggers.Metrics(object()), "object has neither"),
