@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from throughtime.gradients.advise.reference import SAMPLE, ensemble
@@ -106,12 +105,14 @@ def _of(
     r, (T, B), some = record.recurrence, record.alive.shape, record.first(sequences)
     single = costly or r.state_size <= _CHEAP_STATE
     done = {"lag_map": costly, "lyapunov": costly, "one_step": single}
+    places = (*r.gates, "c") if r.kind == "lstm" else r.gates
+    others = [place for place in places if place != r.main_place]
     measures: dict[str, Callable[[], Any]] = {
         "one_step": lambda: _law(some, costly) if single else None,
         "counterfactual": lambda: _others(some, compare),
+        "units": lambda: _units(record, some),
         "transport": lambda: _transport(transport(some)),
-        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in _places(record)},
-        "census": lambda: census(record),
+        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in others},
         "split": lambda: split(some),
         "budget": lambda: budget(some),
         "health": lambda: health(some),
@@ -122,29 +123,37 @@ def _of(
         "signal_to_noise": lambda: signal_to_noise(some),
         "underflow": lambda: underflow(some),
     }
-    device = record.lengths.device
-    found = dict(zip(measures, side_by_side(device, *measures.values()), strict=True))
-    units, used = found["census"], found["usage"]
-    return plain(
-        {
-            "kind": r.kind,
-            "activation": r.phi.name,
-            "units": r.hidden_size,
-            "inputs": r.w_ih.shape[1],
-            "layer": record.layer,
-            "reverse": record.reverse,
-            "linked": record.linked,
-            "steps": T,
-            "sequences": B,
-            "lengths": np.quantile(numpy(record.lengths), [0, 0.5, 1]),
-            "left_out": [name for name in COSTLY if not done[name]],
-            "lag_map": lag_map(some) if costly else None,
-            "lyapunov": _lyapunov(some) if costly else None,
-            "shares": units.shares,
-            "barcode": _barcode(some, units.label, used[r.main_place]),
-            **found,
-        }
-    )
+    tasks = [lambda measure=measure: plain(measure()) for measure in measures.values()]
+    found = dict(zip(measures, side_by_side(record.lengths.device, *tasks), strict=True))
+    units = found.pop("units")
+    used = found.pop("usage") | {r.main_place: units.pop("usage")}
+    about = {
+        "kind": r.kind,
+        "activation": r.phi.name,
+        "units": r.hidden_size,
+        "inputs": r.w_ih.shape[1],
+        "layer": record.layer,
+        "reverse": record.reverse,
+        "linked": record.linked,
+        "steps": T,
+        "sequences": B,
+        "lengths": np.quantile(valid_steps(record), [0, 0.5, 1]),
+        "left_out": [name for name in COSTLY if not done[name]],
+        "lag_map": lag_map(some) if costly else None,
+        "lyapunov": _lyapunov(some) if costly else None,
+    }
+    return plain(about) | units | {"usage": {place: used[place] for place in places}} | found
+
+
+def _units(record: Record, some: Record) -> dict[str, Any]:
+    """The units' classes, and how they use their activation."""
+    counted, used = census(record), usage(some, points=_POINTS)
+    return {
+        "shares": counted.shares,
+        "barcode": _barcode(some, counted.label, used),
+        "usage": used,
+        "census": counted,
+    }
 
 
 def _law(some: Record, costly: bool) -> dict[str, Any]:
@@ -200,11 +209,6 @@ def _leading(sample: Record) -> Spectrum:
     return lyapunov(sample, min(sample.recurrence.state_size, _EXPONENTS), transient)
 
 
-def _places(record: Record) -> tuple[str, ...]:
-    r = record.recurrence
-    return (*r.gates, "c") if r.kind == "lstm" else r.gates
-
-
 def _state(record: Record) -> np.ndarray:
     states = record.run.states
     return np.sqrt(mean(by_time(record, squared_norms(states) / states.shape[-1])))
@@ -220,8 +224,8 @@ def _barcode(
     a, slope, steepest = place_of(record, used.place)
     order = sorted(range(len(label)), key=lambda unit: (CLASSES.index(label[unit]), unit))
     kinds = [label[unit] for unit in order]
-    spread = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
-    rows = np.union1d(spread, [kinds.index(kind) for kind in set(kinds)])
+    even = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
+    rows = np.union1d(even, [kinds.index(kind) for kind in set(kinds)])
     units = [order[row] for row in rows]
     lengths, timed = valid_steps(record), passes.steps(record.in_time(slope))
     on = passes.on_by_step(timed, epsilon * steepest, lengths)
@@ -242,13 +246,9 @@ def _barcode(
 
 def _densities(points: Tensor, used: Usage) -> np.ndarray:
     """Share of a unit's steps in each bin of ``used``, what lies beyond in the outermost ones."""
-    bins, units = len(used.density), points.shape[1]
-    width = (used.edges[-1] - used.edges[0]) / bins
-    places = ((points - used.edges[0]) / width).nan_to_num(-1e9).clamp(-2, bins - 1)
-    places = torch.where(points.isnan(), bins, places.floor().clamp_min(0)).long()
-    places += (bins + 1) * torch.arange(units, device=points.device)
-    counted = torch.bincount(places.flatten(), minlength=units * (bins + 1))
-    return numpy(counted.view(units, -1)[:, :bins]) / max(len(points), 1)
+    low, high = float(used.edges[0]), float(used.edges[-1])
+    within = passes.rows(points.double().clamp(low, high))
+    return passes.histogram(within, low, high, len(used.density)) / max(len(points), 1)
 
 
 def looks(history: Iterable[Any]) -> list[dict[str, Any]]:
