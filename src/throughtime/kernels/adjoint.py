@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from throughtime.kernels.cpu.machine import host
 from throughtime.kernels.cpu.plan import NAMES, pointwise
 from throughtime.kernels.cpu.pointwise import Cell
 from throughtime.kernels.registry import Pointwise
+from throughtime.kernels.tap import TOLD
 
 NOTHING = run.Wanted(x=False, w_ih=False, w_hh=False, bias=False)
 # numbers in a row of the tile on which a slope is taken: whole vectors on every processor
@@ -73,6 +74,7 @@ class Recurrence:
         lengths: Tensor | None,
         dy: Tensor | None,
         dh_n: Tensor | None,
+        tap: Collection[str] | None = None,
     ) -> dict[str, Tensor]:
         """What :func:`.tap.recording` tells of the way back, and ``dh0`` and ``dc0``.
 
@@ -84,6 +86,7 @@ class Recurrence:
             lengths: as in :mod:`throughtime.cells`.
             dy: what reaches the outputs, or None.
             dh_n: what reaches the last output of each sequence, or None.
+            tap: what to tell of delta, total and carried; all by default.
         """
         w_ih, w_hh, _, _ = self._weights
         assert w_ih is not None and w_hh is not None
@@ -93,7 +96,7 @@ class Recurrence:
         kept = y.contiguous(), blocks.contiguous()
         return here.backward(
             cell, dy, dh_n, None, x, h0, c0, w_ih, w_hh, theta, *kept, lengths, False, NOTHING,
-            tap=True,
+            tap=TOLD if tap is None else tap,
         )  # fmt: skip
 
     def _cell(self, like: Tensor) -> tuple[Any, Tensor | None]:

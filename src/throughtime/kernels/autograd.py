@@ -74,7 +74,7 @@ class Recurrence(torch.autograd.Function):
                 found = here.backward(*arguments)
             else:
                 rows = ctx.tap.rows
-                found = here.backward(*arguments, tap=True, rows=rows)
+                found = here.backward(*arguments, tap=tap.TOLD, rows=rows)
                 ctx.tap.tell(tap.Heard(ctx.cell, theta, found, saved, y, lengths, rows))
         shape = SHAPES[ctx.name]
         return (

@@ -14,6 +14,9 @@ from torch import Tensor
 from throughtime.cells.clock import without_padding
 from throughtime.kernels.cpu.pointwise import Cell
 
+# gradients that a way back tells
+TOLD = ("delta", "total", "carried")
+
 Callback = Callable[[int, dict[str, Tensor]], None]
 
 _listening: ContextVar[tuple[Callback, int | None, Iterator[int]] | None] = ContextVar(

@@ -136,7 +136,7 @@ def _sent_back(
         v = _drawn(probes, B, P, seed).to(like)
     scale = math.sqrt(P if probes is None else P * probes)
     run, lstm = record.run, record.recurrence.kind == "lstm"
-    told = sent_back(run, last=v)
+    told = sent_back(run, last=v, tap=("total", "carried") if cells else ("total",))
     if told is None or "total" not in told:
         return _step_by_step(record, v, scale)
 

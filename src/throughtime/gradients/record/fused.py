@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,10 @@ def forward(
 
 
 def sent_back(
-    run: Run, injected: Tensor | None = None, last: Tensor | None = None
+    run: Run,
+    injected: Tensor | None = None,
+    last: Tensor | None = None,
+    tap: Collection[str] | None = None,
 ) -> dict[str, Tensor] | None:
     """What a kernel tells of its way back, as ``Run.told``, and ``dh0`` and ``dc0``.
 
@@ -59,6 +63,7 @@ def sent_back(
         injected: what reaches each h_t, (T, B, H), or None.
         last: what reaches the last state of each sequence, (B, H), or None. Given (N, B, H) the
             rows of all N go back side by side in one pass, and all that is told is (T, N·B, ·).
+        tap: what to tell of delta, total and carried; all by default.
 
     Returns:
         None where no kernel can run it.
@@ -76,8 +81,8 @@ def sent_back(
                 for t, axis in zip(went, batch, strict=True)
             ]
         last = last.flatten(0, 1)
-    found = kernel.back(*went, injected, last)
-    return {**found, "delta": found["delta"].flatten(2)}
+    found = kernel.back(*went, injected, last, tap)
+    return found | ({"delta": found["delta"].flatten(2)} if "delta" in found else {})
 
 
 def by_kernel(phi: Pointwise) -> Pointwise:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from llvmlite import ir
 
@@ -123,6 +123,10 @@ def _write_tile(assembly: Assembly, name: str, shape: Shape) -> None:
             alive.set(code.int(0))
         longest = steps.get()
 
+        def states_wanted():
+            """Where h_{t-1} is read: by the units of a GRU, else by the gradient of W_hh alone."""
+            return nullcontext() if name == "gru" else code.unless(frame.absent("dw_hh"))
+
         def flush():
             gathered = depth.get(), delta, h_before, x_here
             assembly.call(code, f"flush_{name}", start, side, sides, worker, *gathered)
@@ -147,11 +151,13 @@ def _write_tile(assembly: Assembly, name: str, shape: Shape) -> None:
                 rows_of("gather", source, (B * kept, kept), step, tile, count)
             with code.builder.if_else(step.is_("==", 0)) as (at_start, later):
                 with at_start:
-                    rows_of("gather", frame.numbers("h0"), (0, H), 0, h_here, count)
+                    with states_wanted():
+                        rows_of("gather", frame.numbers("h0"), (0, H), 0, h_here, count)
                     if shape.has_cell:
                         rows_of("gather", frame.numbers("c0"), (0, H), 0, c_before, count)
                 with later:
-                    rows_of("gather", frame.numbers("y"), outputs, step - 1, h_here, count)
+                    with states_wanted():
+                        rows_of("gather", frame.numbers("y"), outputs, step - 1, h_here, count)
                     if shape.has_cell:
                         source, strides = saved + H * shape.sums, (B * kept, kept)
                         rows_of("gather", source, strides, step - 1, c_before, count)

@@ -3,6 +3,7 @@
 # ruff: noqa: E741 (I is the number of inputs)
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple
 
@@ -135,15 +136,15 @@ def backward(
     lengths: Tensor | None,
     reverse: bool,
     wanted: Wanted,
-    tap: bool = False,
+    tap: Collection[str] = (),
     rows: int | None = None,
 ) -> dict[str, Tensor]:
     """Gradients by name: dx, dh0, dc0, dw_ih, dw_hh, db (a row a sum), dtheta (a row a parameter).
 
-    With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation; total, (T, B, H),
-    that at each output, what comes back through time included; and for a cell state carried,
-    (T, B, H), what comes back to it but for the way through the output of its own step. Of the
-    first ``rows`` sequences alone, if that is given and all have the same length.
+    And what ``tap`` names of: delta, (T, B, G, H), the gradient at each preactivation; total,
+    (T, B, H), that at each output, what comes back through time included; and for a cell state
+    carried, (T, B, H), what comes back to it but for the way through the output of its own step.
+    Of the first ``rows`` sequences alone, if that is given and all have the same length.
     """
     shape = cell.shape
     H, G = w_hh.shape[1], shape.gates
@@ -162,11 +163,12 @@ def backward(
         out["dx"] = empty(x, T, B, I)
     # those of given lengths run in another order: the first rows are not the first sequences
     told = B if rows is None or lengths is not None else min(rows, B)
-    if tap:
-        here = empty if lengths is None else _zeros
-        out["delta"], out["total"] = here(x, T, told, G, H), here(x, T, told, H)
-        if shape.has_cell:
-            out["carried"] = here(x, T, told, H)
+    here = empty if lengths is None else _zeros
+    if "delta" in tap:
+        out["delta"] = here(x, T, told, G, H)
+    for name in ("total", "carried") if shape.has_cell else ("total",):
+        if name in tap:
+            out[name] = here(x, T, told, H)
     sums = {}
     if wanted.w_ih:
         sums["dw_ih"] = empty(x, workers * G * H, x_pitch)

@@ -6,6 +6,7 @@ input are one deep product each after it; only what depends on the step before i
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -90,12 +91,12 @@ def backward(
     lengths: Tensor | None,
     reverse: bool,
     wanted: Wanted,
-    tap: bool = False,
+    tap: Collection[str] = (),
     rows: int | None = None,
 ) -> dict[str, Tensor]:
     """Gradients by name: dx, dh0, dc0, dw_ih, dw_hh, db (a row a sum), dtheta (a row a parameter).
 
-    With ``tap`` also delta, (T, B, G, H), the gradient at each preactivation, of the first
+    And if ``tap`` names it delta, (T, B, G, H), the gradient at each preactivation, of the first
     ``rows`` sequences alone if that is given.
     """
     with torch.autocast(x.device.type, enabled=False), _on(x):
@@ -136,7 +137,7 @@ def backward(
             found["dc0"] = dc0
         if any(cell.learnt):
             found["dtheta"] = dtheta.to(x.dtype)
-        if tap:
+        if "delta" in tap:
             found["delta"] = delta[:, :rows, : shape.gates]
         return found | _of_weights(cell, delta, x, h0, w_ih, w_hh, y, lengths, reverse, wanted)
 
