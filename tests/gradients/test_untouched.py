@@ -243,6 +243,10 @@ def test_autocast(layer):
         with torch.autocast("cpu", torch.bfloat16):
             return loss_fn(m, x)
 
+    try:
+        cast(module, x)
+    except RuntimeError as cannot:
+        pytest.skip(f"PyTorch itself cannot, on this processor: {cannot}")
     whole, half = (trace(module, x, f).records["l0"].total for f in (loss_fn, cast))
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, whole, rtol=0.1, atol=0.02 * whole.abs().max().item())

@@ -77,7 +77,7 @@ def measured(
             singular values of single steps too. What is left out is null, and named in
             ``left_out``. ``one_step`` looks at 4 steps of 2 sequences then, and otherwise at 2 of
             one, or beyond 64 state variables at one, with spectral radii from powers instead of
-            eigenvalues and without ``weight_peak``.
+            eigenvalues and without ``non_normality`` and ``weight_peak``.
         compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
             but for the one in use. Each costs a pass forward and back.
         sequences: how many sequences of the batch, from the first, are looked at for all but
@@ -222,7 +222,7 @@ def _barcode(
     Beside the 64 stands the first unit of each class, so that a rare class is there too.
     """
     a, slope, steepest = place_of(record, used.place)
-    order = sorted(range(len(label)), key=lambda unit: (CLASSES.index(label[unit]), unit))
+    order = sorted(range(len(label)), key=[CLASSES.index(kind) for kind in label].__getitem__)
     kinds = [label[unit] for unit in order]
     even = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
     rows = np.union1d(even, [kinds.index(kind) for kind in set(kinds)])

@@ -25,7 +25,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _odd(value)
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        named = all(isinstance(item, str) for item in value)
+        return list(value) if named else [plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
