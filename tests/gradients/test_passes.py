@@ -59,6 +59,12 @@ def test_norms_of_what_is_no_number():
     assert np.isnan(found[0]) and found[1] == found[2] == np.inf and not np.isfinite(found[3])
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30])
+def test_weighted_squares(draw, size):
+    x, weights = draw(T, H, padded=False) * np.float32(size), np.arange(1.0, 1 + H)
+    close(passes.weighted_squares(x, weights) / size**2, (x.astype(float) / size) ** 2 @ weights)
+
+
 def test_lost():
     x = np.array([[0.0, -0.0, 1e-40, -1.0], [np.nan, np.inf, 1e-30, -1e-39]], np.float32)
     tiny = float(np.finfo(np.float32).tiny)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_time, mean, numpy, squared_norms
+from throughtime.gradients.measure import passes
+from throughtime.gradients.measure.series import Array, by_time, log, mean, numpy, ratio
 from throughtime.gradients.record.record import Record
 
 
@@ -16,15 +18,21 @@ from throughtime.gradients.record.record import Record
 class OneStep:
     """Gain of single steps, at ``steps`` in run order and over the sequences looked at.
 
+    Two figures tell how far from normal J_t is; both are 0 where it is normal, and means over
+    those J_t that are not 0. Henrici's holds ‖J‖_F against the eigenvalues, and sees any growth
+    that these do not show: a delay line of S units has 1. The commutator's needs no eigenvalues,
+    but a delay line, which is a rotation but for its ends, has only 1/√(S - 1); a large Gaussian
+    matrix has 0.71 by both.
+
     Attributes:
         chi: χ_t = ‖J_t‖_F²/H by time for Elman without leak, (T,); None for other cells.
         steps: the steps whose J_t was built, (K,).
         gain: ‖J_t‖_F²/S at those steps, mean over sequences, (K,); 1 keeps a gradient's size.
         singular_values: of J_t, (K·B, S), largest first.
         spectral_radius: of J_t, mean.
-        non_normality: ‖J Jᵀ - Jᵀ J‖_F / (√2 ‖J Jᵀ‖_F) of J_t, mean over those that are not 0: 0 for
-            a normal J, about 0.71 for a large Gaussian one, 1 where J² = 0; a delay line of S units
-            is a rotation but for its ends, and has 1/√(S - 1).
+        non_normality: Henrici's departure from normality √(1 - Σ|λ|²/‖J‖_F²) of J_t, at most 1
+            (J nilpotent); NaN without eigenvalues.
+        commutator: ‖J Jᵀ - Jᵀ J‖_F / (√2 ‖J Jᵀ‖_F) of J_t, at most 1 (J² = 0).
         weight_radius: spectral radius of W_hh, Elman only.
         weight_peak: max_k ‖W_hhᵏ‖₂, k to 100, Elman only, if asked for: growth that the radius does
             not show.
@@ -36,6 +44,7 @@ class OneStep:
     singular_values: Array
     spectral_radius: float
     non_normality: float
+    commutator: float
     weight_radius: float | None
     weight_peak: float | None
 
@@ -51,104 +60,126 @@ def one_step(
 
     For Elman χ_t = (1/H) Σ_i φ'(a_i)² ‖W_hh,i‖² needs no Jacobian. The rest builds J_t, the whole
     (h, c) for the LSTM, at ``count`` steps spread over the run for the first ``sequences``
-    sequences that reach them; it costs an SVD each, and where the spectral radius is to be exact an
-    eigendecomposition several times as dear.
+    sequences that reach them; it costs an SVD each, and with ``exact`` an eigendecomposition
+    several times as dear.
 
     Args:
         record: one layer and direction.
         count: steps.
         sequences: of each step.
-        exact: take the spectral radii from eigenvalues; otherwise from the growth of powers, which
-            tells them within about 0.1 % (:func:`radii`).
+        exact: take the eigenvalues. Otherwise the spectral radii are those of the growth of powers,
+            mostly within 0.2 % (:func:`radii`), and ``non_normality`` is NaN.
         peak: find ``weight_peak``, which may take 100 products of W_hh with itself.
 
     Source:
-        M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; L. Elsner, M. Paardekooper (1987)
-        for measures of non-normality from the commutator; G. Kerg et al. (NeurIPS 2019) for what
-        non-normality does in RNNs.
+        M. Chen, J. Pennington, S. Schoenholz (ICML 2018) for χ; P. Henrici (1962); L. Elsner,
+        M. Paardekooper (1987) for the commutator as a measure; G. Kerg et al. (NeurIPS 2019) for
+        what non-normality does in RNNs.
     """
-    r, orbit = record.recurrence, record.run.orbit
-    longest = int(record.lengths.max())
-    spread = np.linspace(0, longest - 1, count) if count > 1 else [longest // 2]
-    steps = sorted({int(t) for t in np.round(spread)})
-    jacobians = []
+    r, orbit, lengths = record.recurrence, record.run.orbit, record.lengths.tolist()
+    longest = max(lengths)
+    spread = np.linspace(0, longest - 1, count).tolist() if count > 1 else [longest // 2]
+    steps = sorted({round(t) for t in spread})
+    jacobians, squares = [], []
     for t in steps:
-        alive = record.alive[t].nonzero().squeeze(-1)[:sequences]
-        jacobians.append(orbit.at(t, alive).linearise().jacobian(0))
-    j = torch.cat(jacobians)
-    gain = squared_norms(j.flatten(1)) / r.state_size
-    j = j[gain.isfinite()]
+        alive = [b for b, length in enumerate(lengths) if length > t][:sequences]
+        here = orbit.at(t, torch.tensor(alive)).linearise().jacobian(0)
+        jacobians.append(here)
+        squares.append(passes.norms(passes.rows(here.flatten(1))) ** 2)
+    j, whole = torch.cat(jacobians), np.concatenate(squares)
+    finite = np.isfinite(whole)
+    if not finite.all():
+        j, whole = j[torch.from_numpy(finite)], whole[finite]
     weight = r.w_hh if r.kind == "elman" else None
-    found = numpy(radii(j if weight is None else torch.cat([j, weight.unsqueeze(0)]), exact))
+    some = j if weight is None else torch.cat([j, weight.unsqueeze(0)])
+    values = eigenvalues(some) if exact else None
+    radius = radii(some) if values is None else np.abs(values).max(-1)
     return OneStep(
         chi=_chi(record) if r.kind == "elman" and r.leak == 1 else None,
         steps=tuple(steps),
-        gain=np.array([numpy(of).mean() for of in gain.split([len(one) for one in jacobians])]),
+        gain=np.array([one.mean() for one in squares]) / r.state_size,
         singular_values=numpy(torch.linalg.svdvals(j)),
-        spectral_radius=_mean(found[: len(j)]),
-        non_normality=_mean(numpy(non_normality(j))),
-        weight_radius=None if weight is None else float(found[-1]),
+        spectral_radius=_mean(radius[: len(j)]),
+        non_normality=math.nan if values is None else _mean(henrici(whole, values[: len(j)])),
+        commutator=_mean(commutator(j)),
+        weight_radius=None if weight is None else float(radius[-1]),
         weight_peak=_peak(weight) if weight is not None and peak else None,
     )
 
 
-def radii(matrices: Tensor, exact: bool = True, doublings: int = 11) -> Tensor:
+def eigenvalues(matrices: Tensor) -> Array:
+    """Those of each of some (N, S, S) matrices, (N, S); NaN where one is not finite."""
+    finite = matrices.isfinite().all((1, 2))
+    found = np.full(matrices.shape[:2], np.nan, complex)
+    found[finite.numpy(force=True)] = torch.linalg.eigvals(matrices[finite]).numpy(force=True)
+    return found
+
+
+def radii(matrices: Tensor, doublings: int = 9) -> Array:
     """The spectral radius of each of some (N, S, S) matrices, (N,); NaN where one is not finite.
+
+    ln ρ is how much ln ‖Aᵏ‖_F grows with k over the last doubling of it, which is several times as
+    fast as the eigenvalues. Of 2768 float32 matrices with S = 128 (Gaussian, tanh slopes times
+    Gaussian or orthogonal ones, J_t of the three cells) 99 % were within 0.2 % of the eigenvalues
+    in float64, and all within 0.5 %; further off are those whose eigenvalues are as
+    ill-conditioned as a Jordan block's.
 
     Args:
         matrices: A.
-        exact: take the eigenvalues. Otherwise ln ρ is how much ln ‖Aᵏ‖_F grows with k over the last
-            doubling of it, which is several times as fast. Within about 0.1 %; further off where
-            eigenvalues are as ill-conditioned as those of a Jordan block.
         doublings: of k, from 1 on.
 
     Source:
         I. Gelfand (1941).
     """
-    if exact:
-        finite = matrices.isfinite().all((1, 2))
-        found = matrices.new_full((len(matrices),), torch.nan)
-        found[finite] = torch.linalg.eigvals(matrices[finite]).abs().amax(-1)
-        return found
-    size = matrices.abs().amax((1, 2), keepdim=True)
-    power, sizes = _over(matrices, size), [size]
+    size = _largest(matrices)
+    power, sizes = matrices / size, [size]
     other = torch.empty_like(power)
     for _ in range(doublings):
         power, other = torch.bmm(power, power, out=other), power
         size = torch.linalg.vector_norm(power, dim=(1, 2), keepdim=True)
-        power = _over(power, size, out=power)
+        power.div_(size)
         sizes.append(size)
-    weights = 0.5 ** torch.arange(doublings + 1, device=matrices.device)
+    weights = 0.5 ** np.arange(doublings + 1)
     weights[-1] *= 2  # as if all doublings to come brought what the last did
-    return (torch.log(torch.cat(sizes, 2).squeeze(1)) * weights).sum(1).exp()
+    found = numpy(torch.cat(sizes, 2)[:, 0])
+    return np.where((found == 0).any(1), 0.0, np.exp(log(found) @ weights))
 
 
-def non_normality(matrices: Tensor) -> Tensor:
+def henrici(squares: Array, values: Array) -> Array:
+    """√(1 - Σ|λ|²/‖A‖_F²), (N,), from ‖A‖_F² (N,) and the eigenvalues (N, S); NaN for A = 0."""
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(np.maximum(1 - (np.abs(values) ** 2).sum(-1) / squares, 0))
+
+
+def commutator(matrices: Tensor) -> Array:
     """‖A Aᵀ - Aᵀ A‖_F / (√2 ‖A Aᵀ‖_F) of (N, S, S) matrices, (N,), in [0, 1]; NaN for 0.
 
     It equals √(1 - ‖A²‖_F² / ‖A Aᵀ‖_F²), but keeps its precision near normal matrices.
     """
-    a = _over(matrices, matrices.abs().amax((1, 2), keepdim=True))
-    left = a @ a.mT
-    commutator = torch.baddbmm(left, a.mT, a, alpha=-1)
-    return torch.linalg.matrix_norm(commutator) / (2**0.5 * torch.linalg.matrix_norm(left))
+    a = matrices / _largest(matrices)
+    left = torch.bmm(a, a.mT)
+    both = left, torch.baddbmm(left, a.mT, a, alpha=-1)
+    sizes = torch.stack([torch.linalg.vector_norm(one, dim=(1, 2)) for one in both])
+    whole, rest = numpy(sizes)
+    return ratio(rest, 2**0.5 * whole)
 
 
-def _over(matrices: Tensor, size: Tensor, out: Tensor | None = None) -> Tensor:
-    """The quotient, 0 for 0."""
-    return torch.div(matrices, size.clamp_min(torch.finfo(size.dtype).tiny), out=out)
+def _largest(matrices: Tensor) -> Tensor:
+    """The largest |A_ij| of each, (N, 1, 1)."""
+    return matrices.abs().amax((1, 2), keepdim=True)
 
 
 def _mean(values: Array) -> float:
     """Of those that are numbers; NaN where there are none."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else float("nan")
+    there = [value for value in values.tolist() if not math.isnan(value)]
+    return sum(there) / len(there) if there else math.nan
 
 
 def _chi(record: Record) -> Array:
-    rows = record.recurrence.w_hh.square().sum(1)
-    squares = record.run.orbit.slope_of("h").square()
-    return mean(by_time(record, squares @ rows / record.recurrence.hidden_size))
+    r, slope = record.recurrence, record.run.orbit.slope_of("h")
+    weights = passes.norms(passes.rows(r.w_hh)) ** 2 / r.hidden_size
+    found = passes.weighted_squares(passes.rows(slope), weights)
+    return mean(by_time(record, torch.from_numpy(found).view(slope.shape[:2])))
 
 
 def _peak(weight: Tensor, powers: int = 100) -> float:

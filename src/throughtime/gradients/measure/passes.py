@@ -79,6 +79,20 @@ def norms(x):
 
 
 @_compiled
+def weighted_squares(x, weights):
+    """Σ_j x_ij² w_j of each row of x (N, H)."""
+    N, H = x.shape
+    found = np.empty(N)
+    for i in range(N):
+        square = 0.0
+        for j in range(H):
+            v = np.float64(x[i, j])
+            square += v * v * weights[j]
+        found[i] = square
+    return found
+
+
+@_compiled
 def lost(x, tiny):
     """Of each row of x (N, H) how many numbers are 0, and how many below ``tiny``, 0 included."""
     N, H = x.shape

@@ -106,8 +106,10 @@ def one_step_said(m: Measured, language: str) -> str:
         return say("traces.left_out_one_step", language)
     said = say(
         "traces.one_step_said", language, gain=number(average(held["gain"])),
-        radius=number(held["spectral_radius"]), departure=number(held["non_normality"], 2),
+        radius=number(held["spectral_radius"]),
     )  # fmt: skip
+    name = "commutator" if held["non_normality"] is None else "non_normality"
+    said += say(f"traces.one_step_{name}", language, value=number(held[name], 2))
     if held["weight_radius"] is not None:
         said += say("traces.one_step_weights", language, radius=number(held["weight_radius"]))
     if held["weight_peak"] is not None:
