@@ -143,6 +143,20 @@ def test_split_of_elman_adds_up():
     np.testing.assert_allclose(found.paths["h"][1:], 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("gain", [1.0, 1e-1, 1e-4, 1e-9])
+def test_split_of_what_is_far_below_what_is_injected(gain):
+    """It is no difference of the two, which in single precision would be rounding."""
+    torch.manual_seed(0)
+    layer, x = nn.RNN(3, H), torch.randn(T, B, 3)
+    layer.weight_hh_l0.data.mul_(gain)
+    wide = nn.RNN(3, H, dtype=torch.float64)
+    wide.load_state_dict(layer.state_dict())
+    found, expected = (measure.split(traced(m, x.to(m.weight_hh_l0.dtype))["l0"])
+                       for m in (layer, wide))  # fmt: skip
+    for name in ("total", "slope", "weights"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=2e-5)
+
+
 def test_split_of_what_arrives_is_all_that_arrives(module):
     """Undo the injection at t-1: what is left is what came through time."""
     record = traced(module)["l0"]

@@ -90,7 +90,11 @@ def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
 def _pooled(record: Record, values: Sequence[Tensor]) -> Array:
     """Sums over sequences by time, (N, T), of N (T-1, B) tensors from the second step run on."""
     T, B = record.alive.shape
-    whole = torch.full((len(values), T, B), torch.nan, dtype=torch.float64, device=values[0].device)
-    torch.stack([v.double() for v in values], out=whole[:, 1:])
-    timed = np.stack([by_time(record, one) for one in whole])
+    whole = np.full((len(values), T, B), np.nan)
+    for place, value in zip(whole, values, strict=True):
+        place[1:] = value.numpy(force=True)
+    if record.full:
+        timed = whole[:, ::-1] if record.reverse else whole
+    else:
+        timed = np.stack([by_time(record, torch.from_numpy(one)) for one in whole])
     return np.where(np.isnan(timed).all(-1), np.nan, np.nansum(timed, axis=-1))

@@ -14,7 +14,9 @@ from throughtime.gradients.measure.series import (
     Array,
     by_lag,
     by_time,
+    log,
     mean,
+    numpy,
     valid_steps,
 )
 from throughtime.gradients.record.record import Record
@@ -26,9 +28,9 @@ def update_ratio(before: Tensor, after: Tensor) -> float:
     Source:
         A. Karpathy, makemore part 3.
     """
-    before = before.detach().double()
-    moved, size = (after.detach().double() - before).norm(), before.norm()
-    return float(torch.log10(moved / size)) if size > 0 else float("nan")
+    old, new = (numpy(weight.detach()) for weight in (before, after))
+    moved, size = (np.sqrt(np.square(part).sum()) for part in (new - old, old))
+    return float(log(moved / size) / np.log(10)) if size > 0 else float("nan")
 
 
 def signal_to_noise(record: Record) -> Array:
