@@ -411,10 +411,13 @@ def test_autocast_gives_what_torch_gives(kind):
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(T, B, I)
     with torch.autocast("cpu", torch.bfloat16):
+        try:
+            expected = theirs(x)[0].float()
+        except RuntimeError:  # some processors have no LSTM of this precision
+            with torch.autocast("cpu", enabled=False):
+                expected = theirs(x)[0]
         for fed in (x, x.bfloat16()):
-            torch.testing.assert_close(
-                ours(fed)[0].float(), theirs(x)[0].float(), rtol=0, atol=0.03
-            )
+            torch.testing.assert_close(ours(fed)[0].float(), expected, rtol=0, atol=0.03)
 
 
 def test_the_layer_shows_its_arguments_and_activations():
