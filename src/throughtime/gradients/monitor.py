@@ -36,10 +36,11 @@ from throughtime.gradients.measure import (
 )
 from throughtime.gradients.measure.beside import side_by_side
 from throughtime.gradients.measured import looks, measured
-from throughtime.gradients.record.capture import GRADIENTS, Call, Capture, Chain
+from throughtime.gradients.record.capture import Call, Capture, Chain
 from throughtime.gradients.record.layers import layer_count, recurrent_modules
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.tracing import records_of, unwrapped
+from throughtime.kernels.tap import TOLD
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,7 @@ def _divide(seen: Call | Chain, scale: float) -> None:
     found = seen.cotangents.found
     seen.cotangents.found = {name: g.float() / scale for name, g in found.items()}
     for told in seen.tapped.values() if isinstance(seen, Call) else ():
-        told.update({name: told[name] / scale for name in GRADIENTS & told.keys()})
+        told.update({name: told[name] / scale for name in TOLD & told.keys()})
 
 
 def _recurrent_weights(

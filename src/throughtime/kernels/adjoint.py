@@ -74,7 +74,7 @@ class Recurrence:
         lengths: Tensor | None,
         dy: Tensor | None,
         dh_n: Tensor | None,
-        tap: Collection[str] | None = None,
+        tap: Collection[str] = TOLD,
     ) -> dict[str, Tensor]:
         """What :func:`.tap.recording` tells of the way back, and ``dh0`` and ``dc0``.
 
@@ -96,7 +96,7 @@ class Recurrence:
         kept = y.contiguous(), blocks.contiguous()
         return here.backward(
             cell, dy, dh_n, None, x, h0, c0, w_ih, w_hh, theta, *kept, lengths, False, NOTHING,
-            tap=TOLD if tap is None else tap,
+            tap=tap,
         )  # fmt: skip
 
     def _cell(self, like: Tensor) -> tuple[Any, Tensor | None]:

@@ -14,8 +14,8 @@ from torch import Tensor
 from throughtime.cells.clock import without_padding
 from throughtime.kernels.cpu.pointwise import Cell
 
-# gradients that a way back tells
-TOLD = ("delta", "total", "carried")
+# what of a report is a gradient
+TOLD = frozenset({"delta", "total", "carried"})
 
 Callback = Callable[[int, dict[str, Tensor]], None]
 

@@ -15,9 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.gradients.record.layers import fused_kind, is_ours, layer_count, recurrences
 from throughtime.gradients.record.recurrence import Recurrence
-
-# what of a kernel's report is a gradient
-GRADIENTS = {"delta", "total", "carried"}
+from throughtime.kernels.tap import TOLD, recording
 
 
 @dataclass
@@ -83,7 +81,7 @@ class Call:
     def hear(self, number: int, found: dict[str, Tensor]) -> None:
         """Take what a kernel's backward pass tells; gradients of several such passes add up."""
         if number in self.tapped:
-            for name in GRADIENTS & found.keys():
+            for name in TOLD & found.keys():
                 found[name] = found[name] + self.tapped[number][name]
         self.tapped[number] = found
 
@@ -297,8 +295,6 @@ def data_of(sequence: Tensor | PackedSequence) -> Tensor:
 
 
 def _listening(call: Call) -> ExitStack:
-    from throughtime.kernels.tap import recording
-
     # the graph must not hold the call, which holds the output and with it the graph
     still = weakref.ref(call)
 

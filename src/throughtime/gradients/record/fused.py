@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from throughtime.gradients.record.pointwise import Pointwise
 from throughtime.gradients.record.recurrence import Recurrence
+from throughtime.kernels.tap import TOLD
 
 if TYPE_CHECKING:
     from throughtime.gradients.record.record import Run
@@ -54,7 +55,7 @@ def sent_back(
     run: Run,
     injected: Tensor | None = None,
     last: Tensor | None = None,
-    tap: Collection[str] | None = None,
+    tap: Collection[str] = TOLD,
 ) -> dict[str, Tensor] | None:
     """What a kernel tells of its way back, as ``Run.told``, and ``dh0`` and ``dc0``.
 
