@@ -19,8 +19,6 @@ from throughtime.gradients import measure, trace
 from throughtime.gradients.measure.beside import side_by_side
 from throughtime.gradients.measure.onestep import commutator, eigenvalues, henrici, radii
 from throughtime.gradients.measure.transport import (
-    _decay_times,
-    _resampled,
     _step_by_step,
     reach,
 )
@@ -296,40 +294,12 @@ def test_reach_is_a_part_of_transport(lengths):
     assert horizon == whole.horizon.value > 0
 
 
-def test_decay_times_are_those_of_a_fitted_line():
-    """Over the lags at which anything arrives and nothing overflowed."""
-    lag, draw = np.arange(40), np.random.default_rng(0)
-    curves = np.exp(-0.3 * lag + draw.normal(size=(6, 40)))
-    curves[1, 5:9], curves[2, :30], curves[3, 35:] = 0.0, np.nan, np.inf
-    curves[4] = np.exp(0.1 * lag)
-    curves[5, 1:] = 0.0
-    found = _decay_times(curves)
-    for curve, time in zip(curves[:4], found, strict=False):
-        kept = (curve > 0) & np.isfinite(curve)
-        assert time == pytest.approx(-1 / np.polyfit(lag[kept], np.log(curve[kept]), 1)[0])
-    assert np.isinf(found[4:]).all()
-
-
 def test_transport_far_below_the_square_root_of_the_smallest_number():
     """ln ρ falls on a straight line to 1e-200; nothing is taken for an exact zero."""
     found = measure.transport(linear(0.01 * orthogonal(8), T=100), probes=None, resamples=20)
     np.testing.assert_allclose(np.log10(found.rho), -2.0 * np.arange(101), atol=1e-9)
     assert not found.zero.any()
     assert found.decay_time.value == pytest.approx(-1 / math.log(0.01))
-
-
-def test_the_bootstrap_is_that_of_the_curves_themselves():
-    """Against resampling one curve at a time, with padding and a sequence that overflowed."""
-    draw = np.random.default_rng(3)
-    rho = np.exp(draw.normal(size=(9, 6)) - np.arange(9)[:, None])
-    rho[6:, 1], rho[4:, 4] = np.nan, np.inf
-    curves = _resampled(rho, 40, 5)
-    rows = np.random.default_rng(5).integers(0, 6, (40, 6))
-    for curve, chosen in zip(curves, rows, strict=True):
-        some = rho[:, chosen]
-        counts = (~np.isnan(some)).sum(1)
-        expected = np.sqrt(np.nansum(some**2, 1) / np.where(counts, counts, np.nan))
-        np.testing.assert_allclose(curve, expected, rtol=1e-12)
 
 
 # 6

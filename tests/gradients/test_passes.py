@@ -87,6 +87,36 @@ def test_along(draw, size):
         close(found[k] / unit, (path / unit[..., None] * (whole / unit[..., None])).sum(-1), 1e-5)
 
 
+def test_resampled():
+    """Against each resample by itself, with padding, zeros and sequences that overflowed."""
+    K, B, R, epsilon = 40, 6, 50, 0.02
+    random, lag = np.random.default_rng(3), np.arange(K)
+    sizes = np.exp(random.normal(size=(K, B)) - 0.2 * lag[:, None])
+    sizes[30:, 1], sizes[20:, 2], sizes[25:, 4] = np.nan, 0.0, np.inf
+    chosen = random.integers(0, B, (R, B))
+    chosen[:6] = np.arange(B)[:, None]  # each of them alone
+    times = np.array([np.bincount(rows, minlength=B) for rows in chosen], float).T.copy()
+    slope, horizon = passes.resampled(sizes, times, epsilon)
+    for r, rows in enumerate(chosen):
+        some = sizes[:, rows]
+        counts = (~np.isnan(some)).sum(1)
+        curve = np.sqrt(np.nansum(some**2, 1) / np.where(counts, counts, np.nan))
+        kept = (curve > 0) & (curve < np.inf)
+        assert slope[r] == pytest.approx(np.polyfit(lag[kept], np.log(curve[kept]), 1)[0])
+        assert horizon[r] == np.flatnonzero(curve >= epsilon).max(initial=0)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-200, 1e200])
+def test_resampled_at_the_ends(size):
+    """Far below the root of the smallest number; a single lag; nothing that arrives."""
+    whole = np.ones((1, 1))
+    falls = size * np.exp(-0.3 * np.arange(9.0))[:, None]
+    assert passes.resampled(falls, whole, size / 2)[:, 0] == pytest.approx([-0.3, 2])
+    assert passes.resampled(falls, whole, 2 * size)[1, 0] == 0
+    for nothing in (falls[:1], 0 * falls, np.nan * falls):
+        assert np.isnan(passes.resampled(nothing, whole, size)[0, 0])
+
+
 def test_on_and_off(draw):
     slope, delta = draw(T, B, H), draw(T, B, 2, H)
     on = (np.abs(slope) > 0.5) & ALIVE[..., None]
@@ -106,7 +136,9 @@ def test_on_and_off(draw):
     off = ~on & ALIVE[..., None]
     sides = [(off & side).sum((0, 1)) for side in (points < 0, points >= 0)]
     close(passes.off_by_side(slope, 0.5, points, LENGTHS), sides)
-    close(passes.on_by_step(slope, 0.5, LENGTHS), on.sum(1))
+    running = ALIVE.sum(1)[:, None]
+    expected = np.where(running, on.sum(1) / np.maximum(running, 1), np.nan)
+    close(passes.on_by_step(slope, 0.5, LENGTHS), expected)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-25])
@@ -132,8 +164,12 @@ def test_zones_histogram_and_correlation(draw):
         (size > 0.9 * 2.5).sum(), 1,
     ]  # fmt: skip
     assert passes.zones(points, slope, 0.01, 2.5).tolist() == expected
-    counts = [np.histogram(p[~np.isnan(p)], 12, (-1.0, 1.0))[0] for p in points.T]
+    edges = [-np.inf, *np.linspace(-1, 1, 13), np.inf]
+    points[:2, 0] = np.inf, -np.inf
+    counts = [np.histogram(p[~np.isnan(p)], edges)[0] for p in points.T]
     assert passes.histogram(points, -1.0, 1.0, 12).tolist() == np.array(counts).tolist()
+    ends = np.array([[-1.0], [1.0], [1.5]])
+    assert passes.histogram(ends, -1.0, 1.0, 2).tolist() == [[0, 1, 1, 1]]
     x, y = points[10:], slope[10:]
     y[:, 0] = 3.0
     found = passes.correlation(x, y)

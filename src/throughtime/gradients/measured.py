@@ -222,23 +222,21 @@ def _barcode(
     Beside the 64 stands the first unit of each class, so that a rare class is there too.
     """
     a, slope, steepest = place_of(record, used.place)
-    order = sorted(range(len(label)), key=[CLASSES.index(kind) for kind in label].__getitem__)
-    kinds = [label[unit] for unit in order]
+    classes = np.array([CLASSES.index(kind) for kind in label])
+    order = np.argsort(classes, kind="stable")
+    _, rare = np.unique(classes[order], return_index=True)
     even = np.linspace(0, len(order) - 1, min(len(order), _ROWS)).round().astype(int)
-    rows = np.union1d(even, [kinds.index(kind) for kind in set(kinds)])
-    units = [order[row] for row in rows]
-    lengths, timed = valid_steps(record), passes.steps(record.in_time(slope))
-    on = passes.on_by_step(timed, epsilon * steepest, lengths)
-    still = (lengths > np.arange(len(on))[:, None]).sum(1)[:, None]
-    shares = np.where(still, on / np.maximum(still, 1), np.nan)
+    units = order[np.union1d(even, rare)]
+    timed, lengths = passes.steps(record.in_time(slope)), valid_steps(record)
+    shares = passes.on_by_step(timed, epsilon * steepest, lengths)
     some, T = shares[:, units].T, len(shares)
     if T > _COLUMNS:
         some = np.stack([mean(some[:, p]) for p in np.array_split(np.arange(T), _COLUMNS)], 1)
     return {
         "units": units,
-        "classes": [label[u] for u in units],
+        "classes": [label[unit] for unit in units],
         "place": used.place,
-        "density": _densities(steps_of(record, a)[:: thinned(a, _POINTS), units], used).round(4),
+        "density": _densities(steps_of(record, a)[:: thinned(a, _POINTS)], used)[units].round(4),
         "on": some.round(3),
         "share": shares.mean(-1),
     }
@@ -247,8 +245,10 @@ def _barcode(
 def _densities(points: Tensor, used: Usage) -> np.ndarray:
     """Share of a unit's steps in each bin of ``used``, what lies beyond in the outermost ones."""
     low, high = float(used.edges[0]), float(used.edges[-1])
-    within = passes.rows(points.double().clamp(low, high))
-    return passes.histogram(within, low, high, len(used.density)) / max(len(points), 1)
+    counts = passes.histogram(passes.rows(points), low, high, len(used.density))
+    counts[:, 1] += counts[:, 0]
+    counts[:, -2] += counts[:, -1]
+    return counts[:, 1:-1] / max(len(points), 1)
 
 
 def looks(history: Iterable[Any]) -> list[dict[str, Any]]:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from functools import cache
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from throughtime.activations.emit.lanes import REALS
-from throughtime.activations.emit.program import NotEmittable
 from throughtime.kernels import dispatch, registry
 from throughtime.kernels import engine as engines
 from throughtime.kernels.cpu import run
-from throughtime.kernels.cpu.machine import host
-from throughtime.kernels.cpu.plan import NAMES, pointwise
-from throughtime.kernels.cpu.pointwise import Cell
 from throughtime.kernels.registry import Pointwise
 from throughtime.kernels.tap import TOLD
 
 NOTHING = run.Wanted(x=False, w_ih=False, w_hh=False, bias=False)
-# numbers in a row of the tile on which a slope is taken: whole vectors on every processor
-_ROW = 512
 
 
 class Recurrence:
@@ -105,35 +96,3 @@ class Recurrence:
         activations, learnt = found
         cell = registry.cell(self._name, activations, learnt, self._leak)
         return cell, dispatch.theta_of(self._places, *found, like, w_hh.shape[1])
-
-
-def slope(phi: Pointwise, a: Tensor) -> Tensor | None:
-    """φ'(a) as a kernel takes it on its way back, in one pass over ``a``.
-
-    Returns:
-        None where no kernel has this activation, or a parameter of it is a tensor.
-    """
-    found = registry.activations_of([phi])
-    if found is None or any(found[1]) or not a.is_cpu or a.dtype not in NAMES:
-        return None
-    cell = registry.cell("elman", *found, 1.0)
-    try:
-        back = _pointwise_back(cell, a.dtype)
-    except NotEmittable:
-        return None
-    rows = -(-a.numel() // _ROW)
-    points = a.flatten()
-    if rows * _ROW > len(points):
-        points = pad(points, (0, rows * _ROW - len(points)))
-    g, delta = torch.ones_like(points), torch.empty_like(points)
-    theta = run.parameters(cell, None, a, _ROW)
-    vectors = _ROW // host().width(REALS[NAMES[a.dtype]])
-    at, arriving, out, rest = (t.data_ptr() for t in (points, g, delta, theta))
-    back(at, 0, 0, 0, arriving, 0, out, 0, rows, vectors, _ROW, rest, 0)
-    return delta[: a.numel()].view(a.shape)
-
-
-@cache
-def _pointwise_back(cell: Cell, dtype: torch.dtype) -> Callable[..., None]:
-    """What a cell does to its units on the way back, see :func:`.cpu.pointwise.write_backward`."""
-    return pointwise(cell, NAMES[dtype])[0].function("backward", 13)

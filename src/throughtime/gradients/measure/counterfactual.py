@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from throughtime.gradients.record.fused import by_kernel, forward
+from throughtime.gradients.record.fused import forward
 from throughtime.gradients.record.pointwise import pointwise
 from throughtime.gradients.record.record import Record
 
@@ -31,7 +31,7 @@ def counterfactual(record: Record, phi: object) -> Record:
         >>> signal(counterfactual(found.records["l0"], "elu")).total.shape
         (20,)
     """
-    other = by_kernel(pointwise(phi))
+    other = pointwise(phi)
     r = record.recurrence.with_activation(other)
     was = record.run
     states, blocks = forward(r, was.x, was.h0, was.c0, None if record.full else record.lengths)

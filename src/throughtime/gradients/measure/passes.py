@@ -136,6 +136,61 @@ def spread(sizes):
 
 
 @_compiled
+def resampled(sizes, times, epsilon):
+    """How the root mean square of sizes falls with the lag, by resample of the sequences.
+
+    Args:
+        sizes: not negative, (K, B) by lag; no number where a sequence has none.
+        times: how often each sequence is in each resample, (B, R).
+        epsilon: what counts as arriving.
+
+    Returns:
+        (2, R): slope of the least-squares line through its logarithm, over the lags at which it is
+        neither 0 nor infinite, no number for fewer than two of them; and the largest lag at which
+        it is epsilon or more, 0 for none.
+    """
+    (K, B), R = sizes.shape, times.shape[1]
+    found, sums = np.zeros((2, R)), np.zeros((5, R))
+    square, count, endless = np.empty(R), np.empty(R), np.empty(R)
+    for k in range(K):
+        unit, missing = 0.0, False
+        for b in range(B):
+            if sizes[k, b] < np.inf:
+                unit = max(unit, sizes[k, b])
+            else:
+                missing = True
+        unit = unit if unit > 0 else 1.0
+        square[:], count[:], endless[:] = 0.0, B, 0.0
+        for b in range(B):
+            size = sizes[k, b]
+            part = (size / unit) ** 2 if size < np.inf else 0.0
+            for r in range(R):
+                square[r] += times[b, r] * part
+            if missing:
+                absent, infinite = size != size, size == np.inf
+                for r in range(R):
+                    count[r] -= times[b, r] * absent
+                    endless[r] += times[b, r] * infinite
+        least, lag = (epsilon / unit) ** 2, k - 0.5 * (K - 1)
+        for r in range(R):
+            if endless[r] > 0 or square[r] >= least * count[r] > 0:
+                found[1, r] = k
+            if square[r] > 0 and endless[r] == 0:
+                height = 0.5 * np.log(square[r] / count[r]) + np.log(unit)
+                sums[0, r] += 1
+                sums[1, r] += lag
+                sums[2, r] += lag * lag
+                sums[3, r] += height
+                sums[4, r] += lag * height
+    for r in range(R):
+        middle = sums[1, r] / max(sums[0, r], 1.0)
+        width = sums[2, r] - middle * sums[1, r]
+        moment = sums[4, r] - middle * sums[3, r]
+        found[0, r] = moment / width if width > 0 else np.nan
+    return found
+
+
+@_compiled
 def along(parts, carried):
     """What the paths bring to each row, and each path's share of it.
 
@@ -196,52 +251,57 @@ def on_and_off(slope, bound, delta, gate, lengths):
         (4, H): steps on; sequences in which it was on; those of them in which it came on once and
         was off at the end; Σ |δ|.
     """
-    _, B, H = slope.shape
-    found = np.zeros((4, H))
+    T, B, H = slope.shape
+    found, zeros = np.zeros((4, H)), np.zeros((4, B, H), slope.dtype)
+    count, kept, last, size = zeros[0], zeros[1], zeros[2], zeros[3]
+    for t in range(T):
+        for b in range(B):
+            if t < lengths[b]:
+                for j in range(H):
+                    on = slope.dtype.type(abs(slope[t, b, j]) > bound)
+                    count[b, j] += on
+                    kept[b, j] += on * last[b, j]
+                    last[b, j] = on
+                    size[b, j] += abs(delta[t, b, gate, j])
     for b in range(B):
-        count, kept = np.zeros(H, slope.dtype), np.zeros(H, slope.dtype)
-        last, size = np.zeros(H, slope.dtype), np.zeros(H, slope.dtype)
-        for t in range(lengths[b]):
-            for j in range(H):
-                on = slope.dtype.type(abs(slope[t, b, j]) > bound)
-                count[j] += on
-                kept[j] += on * last[j]
-                last[j] = on
-                size[j] += abs(delta[t, b, gate, j])
         for j in range(H):
-            found[3, j] += size[j]
-            found[0, j] += count[j]
-            if count[j] > 0:
-                found[1, j] += 1
-            if count[j] - kept[j] == 1 and last[j] == 0:
-                found[2, j] += 1
+            found[0, j] += count[b, j]
+            found[1, j] += count[b, j] > 0
+            found[2, j] += count[b, j] - kept[b, j] == 1 and last[b, j] == 0
+            found[3, j] += size[b, j]
     return found
 
 
 @_compiled
 def off_by_side(slope, bound, points, lengths):
     """By unit, (2, H): valid steps off with a < 0, and with a ≥ 0."""
-    _, B, H = slope.shape
+    T, B, H = slope.shape
     found = np.zeros((2, H))
-    for b in range(B):
-        for t in range(lengths[b]):
-            for j in range(H):
-                off = 0.0 if abs(slope[t, b, j]) > bound else 1.0
-                a = points[t, b, j]
-                found[0, j] += off if a < 0 else 0.0
-                found[1, j] += off if a >= 0 else 0.0
+    for t in range(T):
+        for b in range(B):
+            if t < lengths[b]:
+                for j in range(H):
+                    off = 0.0 if abs(slope[t, b, j]) > bound else 1.0
+                    a = points[t, b, j]
+                    found[0, j] += off if a < 0 else 0.0
+                    found[1, j] += off if a >= 0 else 0.0
     return found
 
 
 @_compiled
 def on_by_step(slope, bound, lengths):
-    """In how many sequences each unit is on at each step, (T, H)."""
+    """In which share of the sequences that still run each unit is on at each step, (T, H)."""
     T, B, H = slope.shape
     found = np.zeros((T, H))
-    for b in range(B):
-        for t in range(lengths[b]):
-            for j in range(H):
-                found[t, j] += 1.0 if abs(slope[t, b, j]) > bound else 0.0
+    for t in range(T):
+        running = 0
+        for b in range(B):
+            if t < lengths[b]:
+                running += 1
+                for j in range(H):
+                    found[t, j] += 1.0 if abs(slope[t, b, j]) > bound else 0.0
+        for j in range(H):
+            found[t, j] = found[t, j] / running if running else np.nan
     return found
 
 
@@ -298,17 +358,23 @@ def zones(points, slope, flat, steepest):
 
 @_compiled
 def histogram(points, low, high, bins):
-    """How many of each unit's points (N, H) are in each of ``bins`` from low to high, (H, bins).
+    """How many of each unit's points (N, H) lie in each of ``bins`` from low to high.
 
     What lies on an edge belongs to the bin above it, at ``high`` to the last.
+
+    Returns:
+        (H, bins + 2): the first column holds what lies below, the last what lies above.
     """
     N, H = points.shape
-    found = np.zeros((H, bins), np.int64)
+    found = np.zeros((H, bins + 2), np.int64)
     scale = bins / (high - low)
     for i in range(N):
         for j in range(H):
-            if low <= points[i, j] <= high:
-                found[j, min(bins - 1, int((points[i, j] - low) * scale))] += 1
+            x = np.float64(points[i, j])
+            if low <= x <= high:
+                found[j, 1 + min(bins - 1, int((x - low) * scale))] += 1
+            elif x == x:
+                found[j, 0 if x < low else bins + 1] += 1
     return found
 
 
@@ -337,13 +403,14 @@ def correlation(x, y):
 @_compiled
 def opened(value, lengths):
     """By unit, over valid steps: Σ of a gate's values, how many are < 0.1, > 0.9; (3, H)."""
-    _, B, H = value.shape
+    T, B, H = value.shape
     found = np.zeros((3, H))
-    for b in range(B):
-        for t in range(lengths[b]):
-            for j in range(H):
-                v = value[t, b, j]
-                found[0, j] += v
-                found[1, j] += 1.0 if v < 0.1 else 0.0
-                found[2, j] += 1.0 if v > 0.9 else 0.0
+    for t in range(T):
+        for b in range(B):
+            if t < lengths[b]:
+                for j in range(H):
+                    v = value[t, b, j]
+                    found[0, j] += v
+                    found[1, j] += 1.0 if v < 0.1 else 0.0
+                    found[2, j] += 1.0 if v > 0.9 else 0.0
     return found

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from throughtime.gradients.measure import passes
 from throughtime.gradients.measure.series import Array, by_lag, log, mean, norms, spread
 from throughtime.gradients.record.fused import sent_back
 from throughtime.gradients.record.record import Record
@@ -84,8 +85,8 @@ def transport(
     """
     state, cell = _arrived(record, probes, seed, cells)
     rho, _, _, zero, _ = spread(state)
-    curves = np.vstack([rho, _resampled(state, resamples, seed)])
-    decay, reach = _decay_times(curves), _horizons(curves, epsilon)
+    slope, horizon = passes.resampled(state, _times(state.shape[1], resamples, seed), epsilon)
+    decay = np.where(slope < 0, -1 / np.where(slope < 0, slope, -1.0), np.inf)
     return Transport(
         rho=rho,
         log_mean=np.exp(mean(log(np.where(state > 0, state, np.nan)))),
@@ -93,10 +94,10 @@ def transport(
         rho_cell=None if cell is None else spread(cell)[0],
         decay_time=_estimate(decay),
         half_life=_estimate(decay * np.log(2)),
-        horizon=_estimate(reach),
+        horizon=_estimate(horizon),
         epsilon=epsilon,
         per_sequence=state,
-        censored=bool(reach[0] >= int(record.lengths.max())),
+        censored=bool(horizon[0] >= int(record.lengths.max())),
     )
 
 
@@ -104,7 +105,8 @@ def reach(record: Record, *, epsilon: float = 1e-3, seed: int = 0) -> tuple[Arra
     """``rho`` and the value of ``horizon`` of :func:`transport`, without the rest."""
     state, _ = _arrived(record, 1, seed, cells=False)
     rho = spread(state)[0]
-    return rho, float(_horizons(rho[None], epsilon)[0])
+    there = np.flatnonzero(rho >= epsilon)
+    return rho, float(there[-1]) if len(there) else 0.0
 
 
 @torch.no_grad()
@@ -189,48 +191,15 @@ def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Tensor, Tens
 
 @lru_cache(8)
 def _times(B: int, resamples: int, seed: int) -> Array:
-    """How often each sequence is in each bootstrap resample of them, (resamples, B)."""
+    """How often each sequence is in each bootstrap resample of them, the first all of them once.
+
+    Returns:
+        (B, 1 + resamples).
+    """
     draws = np.random.default_rng(seed).integers(0, B, (resamples, B))
     flat = (draws + B * np.arange(resamples)[:, None]).ravel()
-    return np.bincount(flat, minlength=resamples * B).reshape(resamples, B).astype(float)
-
-
-def _resampled(rho: Array, resamples: int, seed: int) -> Array:
-    """The curve of each bootstrap resample of the sequences, (resamples, T+1)."""
-    times, finite, total = _times(rho.shape[1], resamples, seed), np.isfinite(rho), rho.shape[1]
-    size = np.where(finite, rho, 0.0)
-    unit = size.max(1, keepdims=True, initial=0.0)
-    unit[unit == 0] = 1.0
-    squares = times @ ((size / unit) ** 2).T
-    if not finite.all():
-        there = ~np.isnan(rho)
-        squares[times @ (there & ~finite).T > 0] = np.inf  # 0 of infinity is 0
-        total = times @ there.T
-        total[total == 0] = np.nan
-    return np.sqrt(squares / total) * unit.T
-
-
-def _decay_times(curves: Array) -> Array:
-    """-1 / slope of ln ρ over the lags at which anything arrives; infinite where it grows.
-
-    The slope is that of the least-squares line.
-    """
-    there = (curves > 0) & (curves < np.inf)
-    height = torch.from_numpy(np.where(there, curves, 1.0)).log_().numpy()
-    lag = np.arange(curves.shape[1]) - (curves.shape[1] - 1) / 2
-    powers = np.stack([lag**0, lag, lag**2], -1)
-    count, first, second = (there @ powers).T
-    level, moment = (height @ powers[:, :2]).T
-    middle = first / np.maximum(count, 1)
-    width = second - middle * first
-    slope = (moment - middle * level) / np.where(width > 0, width, np.nan)
-    return np.where(slope < 0, -1 / np.where(slope < 0, slope, -1.0), np.inf)
-
-
-def _horizons(curves: Array, epsilon: float) -> Array:
-    """The largest lag of each curve at which it is still at epsilon or above; 0 for none."""
-    arrives = curves >= epsilon
-    return (arrives.shape[1] - 1 - arrives[:, ::-1].argmax(-1)) * arrives.any(-1).astype(float)
+    drawn = np.bincount(flat, minlength=resamples * B).reshape(resamples, B)
+    return np.vstack([np.ones(B), drawn]).T.copy()
 
 
 def _estimate(draws: Array) -> Estimate:

@@ -10,6 +10,7 @@ from torch import Tensor
 from throughtime.gradients.measure import passes
 from throughtime.gradients.measure.census import check_place
 from throughtime.gradients.measure.series import Array, norms, numpy, rms, steps_of
+from throughtime.gradients.record import curve
 from throughtime.gradients.record.record import Record
 
 # numbers of which quantiles are taken
@@ -70,17 +71,16 @@ def usage(
     place = check_place(record, r.main_place if place is None else place)
     phi, a = r.activation_of(place), orbit.argument(place)
     seen = steps_of(record, a)[:: thinned(a, points)]
-    value, slope = phi.both(seen)
+    value, slope = curve.value(phi, seen), curve.slope(phi, seen)
     edges = _edges(seen, bins)
-    centres = a.new_tensor((edges[1:] + edges[:-1]) / 2)
-    curve = [numpy(y).mean(-1) for y in phi.both(centres.unsqueeze(-1).expand(-1, a.shape[-1]))]
+    centres = a.new_tensor((edges[1:] + edges[:-1]) / 2).unsqueeze(-1).expand(-1, a.shape[-1])
     return Usage(
         place,
         phi.name,
         edges=edges,
         density=_density(passes.rows(seen), edges),
-        value=curve[0],
-        slope=curve[1],
+        value=numpy(curve.value(phi, centres)).mean(-1),
+        slope=numpy(curve.slope(phi, centres)).mean(-1),
         zones=_zones(passes.rows(seen), passes.rows(slope), epsilon, phi.steepest),
         linearity=passes.correlation(passes.rows(seen), passes.rows(value)),
         rms_slope=float(rms(numpy(norms(slope)))) / slope.shape[-1] ** 0.5,
@@ -98,13 +98,19 @@ def _edges(points: Tensor, bins: int) -> Array:
     some = np.sort(some[np.isfinite(some)]).astype(float)
     if not len(some):
         return np.linspace(-1.0, 1.0, bins + 1)
-    low, high = np.interp([0.001, 0.999], np.linspace(0, 1, len(some)), some)
+    low, high = (_quantile(some, share) for share in (0.001, 0.999))
     return np.linspace(low, high, bins + 1) + (0 if high > low else np.linspace(-1, 1, bins + 1))
+
+
+def _quantile(ascending: Array, share: float) -> float:
+    place, part = divmod(share * (len(ascending) - 1), 1)
+    low, high = ascending[int(place)], ascending[min(int(place) + 1, len(ascending) - 1)]
+    return float(low + part * (high - low))
 
 
 def _density(points: Array, edges: Array) -> Array:
     low, high, bins = float(edges[0]), float(edges[-1]), len(edges) - 1
-    counts = passes.histogram(points, low, high, bins).sum(0)
+    counts = passes.histogram(points, low, high, bins)[:, 1:-1].sum(0)
     with np.errstate(invalid="ignore"):
         return counts / (counts.sum() * (high - low) / bins)
 

@@ -11,7 +11,7 @@ from torch import _VF, Tensor
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from throughtime.gradients.record.pointwise import Pointwise
+from throughtime.gradients.record.curve import written
 from throughtime.gradients.record.recurrence import Recurrence
 from throughtime.kernels.tap import TOLD
 
@@ -86,39 +86,16 @@ def sent_back(
     return found | ({"delta": found["delta"].flatten(2)} if "delta" in found else {})
 
 
-def by_kernel(phi: Pointwise) -> Pointwise:
-    """The same with its slope by a kernel's machine code, where there is no shorter way."""
-    from throughtime.kernels.adjoint import slope as machine_code
-
-    if phi.slope_of is not None:
-        return phi
-    written = _written(phi.value)
-
-    def slope(a: Tensor) -> Tensor:
-        found = machine_code(written, a)
-        return phi.slope(a) if found is None else found
-
-    return replace(phi, slope=slope)
-
-
 def _kernel(r: Recurrence) -> Any:
     from throughtime.kernels.adjoint import Recurrence as Kernel
 
     weights = (r.w_ih, r.w_hh, r.b_ih, r.b_hh)
-    return Kernel(r.kind, [_written(phi) for phi in _places(r)], weights, r.leak, r.w_hr)
+    return Kernel(r.kind, [written(phi) for phi in _places(r)], weights, r.leak, r.w_hr)
 
 
 def _places(r: Recurrence) -> tuple[Any, ...]:
     given = (r.phi, r.phi_gate, r.phi_output)
     return tuple(phi.value for phi in given if phi is not None)
-
-
-def _written(phi: Any) -> Any:
-    """The activation of the catalogue that a function of PyTorch is; any other as it is."""
-    from throughtime.activations import activation
-
-    names = {torch.tanh: "tanh", torch.relu: "relu", torch.sigmoid: "sigmoid"}
-    return activation(names[phi]) if phi in names else phi
 
 
 def probe(

@@ -29,11 +29,6 @@ class Pointwise:
     steepest: float
     slope_of: Callable[[Tensor], Tensor] | None = None
 
-    def both(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """φ(a) and φ'(a)."""
-        y = self.value(a)
-        return y, self.slope(a) if self.slope_of is None else self.slope_of(y)
-
 
 def pointwise(phi: object) -> Pointwise:
     """``phi`` as a :class:`Pointwise`: a name of torch.nn, an ``Activation`` or any callable.

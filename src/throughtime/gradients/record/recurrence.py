@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from throughtime.gradients.record import curve
 from throughtime.gradients.record.pointwise import Pointwise
 
 Kind = Literal["elman", "gru", "lstm"]
@@ -136,21 +137,22 @@ class Orbit:
 
     def value(self, place: str) -> Tensor:
         """φ(a_t) of one place, (T, B, H)."""
-        if place == "h" and self.recurrence.leak == 1 and not self.narrow:
+        if self._is_state(place):
             return self.states
         phi = self.recurrence.activation_of(place)
-        return self._once("value", place, lambda: phi.value(self.argument(place)))
+        return self._once("value", place, lambda: curve.value(phi, self.argument(place)))
 
     def slope_of(self, place: str) -> Tensor:
         """φ'(a_t) of one place, (T, B, H)."""
         phi = self.recurrence.activation_of(place)
+        of_value = phi.slope_of
+        if of_value is not None and self._is_state(place):
+            return self._once("slope", place, lambda: of_value(self.states))
+        return self._once("slope", place, lambda: curve.slope(phi, self.argument(place)))
 
-        def slope() -> Tensor:
-            if phi.slope_of is None:
-                return phi.slope(self.argument(place))
-            return phi.slope_of(self.value(place))
-
-        return self._once("slope", place, slope)
+    def _is_state(self, place: str) -> bool:
+        """Whether φ(a_t) of a place is h_t."""
+        return place == "h" and self.recurrence.leak == 1 and not self.narrow
 
     def _once(self, what: str, place: str, make: Callable[[], Tensor]) -> Tensor:
         if (what, place) not in self._known:

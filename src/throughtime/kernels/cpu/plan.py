@@ -88,8 +88,7 @@ class Kind(NamedTuple):
     def of(cls, cell: Cell, x: Tensor, H: int, reverse: bool) -> Kind:
         """Of a call made now, on input ``x`` (T, B, I)."""
         T, B, I = x.shape
-        threads = torch.get_num_threads()
-        return cls(cell, x.dtype, T, B, I, H, reverse, threads, pool.can_wait())
+        return cls(cell, x.dtype, T, B, I, H, reverse, pool.threads(), pool.can_wait())
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,12 @@ class Applied:
                 by = sympy.diff(self._phi.expression, sympy.Symbol(name, real=True))
                 into = self.unit.dtheta(row)
                 into.put(into.lanes() + g * self.emission.value(by))
-        return g * self.emission.value(self._phi.derivative_expression)
+        return g * self.slope
+
+    @property
+    def slope(self) -> Lanes:
+        """φ'(a)."""
+        return self.emission.value(self._phi.derivative_expression)
 
 
 def elman(unit: Unit, a: list[Address], h: Address, c: Address) -> None:
@@ -243,6 +248,17 @@ def write_backward(assembly: Assembly, cell: Cell) -> None:
             deltas = [delta + delta_stride * k + at for k in range(cell.shape.sums)]
             places = c_before + at, h_before + at, g + at, gc + at
             BACKWARD[cell.name](unit, blocks, *places, deltas)
+
+
+def write_curve(assembly: Assembly, cell: Cell) -> None:
+    """value and slope(a, out, vectors, theta): of the only activation, theta a vector a row."""
+    for name in ("value", "slope"):
+        with assembly.function(name, "aaia", public=True) as (code, a, out, vectors, theta):
+            row = _row_of(theta, code.int(code.width), code.int(0))
+            with code.repeat(vectors) as vector:
+                at = vector * code.width
+                applied = Unit(cell, row, row).activation(0, (a + at).lanes())
+                (out + at).put(getattr(applied, name))
 
 
 def _units(code: Code, rows: Int, vectors: Int, pitch: Int):

@@ -69,6 +69,12 @@ def can_wait() -> bool:
     return not _forked and openmp() is not None
 
 
+def threads() -> int:
+    """How many may share a call made now: this one alone where it is one of a team already."""
+    library = openmp()
+    return 1 if library is not None and library.omp_in_parallel() else torch.get_num_threads()
+
+
 @cache
 def _addresses(library: Any) -> tuple[int, int]:
     found = library.omp_get_num_threads, ctypes.CDLL(None).sched_yield

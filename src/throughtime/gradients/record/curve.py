@@ -1,0 +1,34 @@
+"""φ and φ' at many points, by the kernels' machine code where it has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from throughtime.gradients.record.pointwise import Pointwise
+
+
+def value(phi: Pointwise, a: Tensor) -> Tensor:
+    """φ(a)."""
+    from throughtime.kernels import curve
+
+    found = curve.value(written(phi.value), a)
+    return phi.value(a) if found is None else found
+
+
+def slope(phi: Pointwise, a: Tensor) -> Tensor:
+    """φ'(a)."""
+    from throughtime.kernels import curve
+
+    found = curve.slope(written(phi.value), a)
+    return phi.slope(a) if found is None else found
+
+
+def written(phi: Any) -> Any:
+    """The activation of the catalogue that a function of PyTorch is; any other as it is."""
+    from throughtime.activations import activation
+
+    names = {torch.tanh: "tanh", torch.relu: "relu", torch.sigmoid: "sigmoid"}
+    return activation(names[phi]) if phi in names else phi
