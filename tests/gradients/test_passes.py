@@ -7,7 +7,7 @@ import pytest
 import torch
 from numba.core.registry import CPUDispatcher
 
-from throughtime.gradients.measure import passes
+from throughtime.gradients import passes
 
 T, B, H = 9, 5, 7
 LENGTHS = np.array([9, 4, 1, 0, 7])

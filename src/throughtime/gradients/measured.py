@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from throughtime.gradients import passes
 from throughtime.gradients.advise.reference import SAMPLE, ensemble
 from throughtime.gradients.measure import (
     OneStep,
@@ -23,7 +24,6 @@ from throughtime.gradients.measure import (
     lag_map,
     lyapunov,
     one_step,
-    passes,
     signal,
     signal_to_noise,
     split,
@@ -36,10 +36,8 @@ from throughtime.gradients.measure.census import CLASSES, place_of
 from throughtime.gradients.measure.series import (
     by_time,
     mean,
-    norms,
     numpy,
     spread,
-    squared_norms,
     steps_of,
     valid_steps,
 )
@@ -110,18 +108,18 @@ def _of(
     measures: dict[str, Callable[[], Any]] = {
         "one_step": lambda: _law(some, costly) if single else None,
         "counterfactual": lambda: _others(some, compare),
-        "units": lambda: _units(record, some),
         "transport": lambda: _transport(transport(some)),
-        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in others},
-        "split": lambda: split(some),
-        "budget": lambda: budget(some),
         "health": lambda: health(some),
-        "signal": lambda: signal(record),
-        "sample": lambda: _sample(record, some),
+        "budget": lambda: budget(some),
+        "split": lambda: split(some),
         "state": lambda: _state(some),
         "gates": lambda: None if r.kind == "elman" else gates(some),
         "signal_to_noise": lambda: signal_to_noise(some),
         "underflow": lambda: underflow(some),
+        "sample": lambda: _sample(record, some),
+        "signal": lambda: signal(record),
+        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in others},
+        "units": lambda: _units(record, some),
     }
     tasks = [lambda measure=measure: plain(measure()) for measure in measures.values()]
     found = dict(zip(measures, side_by_side(record.lengths.device, *tasks), strict=True))
@@ -137,7 +135,7 @@ def _of(
         "linked": record.linked,
         "steps": T,
         "sequences": B,
-        "lengths": np.quantile(valid_steps(record), [0, 0.5, 1]),
+        "lengths": _range(valid_steps(record)),
         "left_out": [name for name in COSTLY if not done[name]],
         "lag_map": lag_map(some) if costly else None,
         "lyapunov": _lyapunov(some) if costly else None,
@@ -166,7 +164,7 @@ def _law(some: Record, costly: bool) -> dict[str, Any]:
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:
     count, whole = len(some.lengths), len(record.lengths)
-    size = numpy(squared_norms(record.run.total)).sum(0)
+    size = numpy(record.run.total_size**2).sum(0)
     spread = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
     return {
         "sequences": count,
@@ -177,7 +175,7 @@ def _sample(record: Record, some: Record) -> dict[str, Any]:
 
 def _size(record: Record) -> np.ndarray:
     """rms‖g_t‖ by time, as ``signal`` has it."""
-    return spread(by_time(record, norms(record.run.total)))[0]
+    return spread(by_time(record, record.run.total_size))[0]
 
 
 def _transport(found: Transport) -> dict[str, Any]:
@@ -188,8 +186,16 @@ def _one_step(found: OneStep) -> dict[str, Any]:
     """Singular values by rank: median and the smallest and largest over the steps looked at."""
     values = found.singular_values
     some = values if len(values) else np.full((1, values.shape[-1]), np.nan)
-    ranked = {"median": np.median(some, 0), "low": some.min(0), "high": some.max(0)}
+    low, median, high = _range(some)
+    ranked = {"median": median, "low": low, "high": high}
     return _without(found, "singular_values") | {"singular_values": ranked}
+
+
+def _range(values: np.ndarray) -> np.ndarray:
+    """The smallest, the median and the largest along the first axis."""
+    ascending, last = np.sort(values, 0), len(values) - 1
+    median = (ascending[last // 2] + ascending[-(-last // 2)]) / 2
+    return np.array([ascending[0], median, ascending[-1]])
 
 
 def _without(found: Any, name: str) -> dict[str, Any]:
@@ -205,13 +211,13 @@ def _lyapunov(record: Record) -> dict[str, Any]:
 
 def _leading(sample: Record) -> Spectrum:
     """The first exponents alone: a whole spectrum grows with the cube of H."""
-    transient = min(len(sample.alive) // 10, int(sample.lengths.max()) - 1)
+    transient = min(len(sample.alive) // 10, sample.longest - 1)
     return lyapunov(sample, min(sample.recurrence.state_size, _EXPONENTS), transient)
 
 
 def _state(record: Record) -> np.ndarray:
-    states = record.run.states
-    return np.sqrt(mean(by_time(record, squared_norms(states) / states.shape[-1])))
+    squares = record.run.state_size**2 / record.run.states.shape[-1]
+    return np.sqrt(mean(by_time(record, squares)))
 
 
 def _barcode(

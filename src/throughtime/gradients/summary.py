@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from throughtime.gradients.measure import budget, census, signal, split, transport
-from throughtime.gradients.measure.series import norms, numpy
+from throughtime.gradients.measure.series import numpy
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
 
@@ -65,7 +65,7 @@ def _of(record: Record, points: int, probes: int, seed: int) -> dict[str, Any]:
         "kind": r.kind,
         "activation": r.phi.name,
         "units": r.hidden_size,
-        "steps": int(record.lengths.max()),
+        "steps": record.longest,
         "sequences": B,
         "reverse": record.reverse,
         "time": time,
@@ -107,7 +107,7 @@ def thin(values: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _ends(record: Record) -> tuple[float, float]:
     """Rms‖g‖ over sequences where each begins to run and where it ends."""
-    sizes, lengths = numpy(norms(record.run.total)), record.lengths.cpu().numpy()
+    sizes, lengths = numpy(record.run.total_size), record.lengths.cpu().numpy()
     some = np.flatnonzero(lengths)
     return _rms(sizes[0, some]), _rms(sizes[lengths[some] - 1, some])
 

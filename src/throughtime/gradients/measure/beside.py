@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -22,16 +24,20 @@ def side_by_side(device: torch.device, *measures: Callable[[], Any]) -> list[Any
 
     Args:
         device: on which they work.
-        measures: in the order in which to begin them: the longest first.
+        measures: those of long operations first, those of many short ones last. Every other thread
+            begins at the end, since short operations wait for each other's turn in Python.
     """
     threads = torch.get_num_threads()
     library = pool.openmp() if device.type == "cpu" and pool.can_wait() else None
-    found, failed, waiting = [None] * len(measures), [], iter(enumerate(measures))
+    found, failed, waiting = [None] * len(measures), [], deque(enumerate(measures))
+    ends = cycle([waiting.popleft, waiting.pop])
 
     def share(_: int) -> None:
+        take = next(ends)
         try:  # what a thread is set to is its own: all are to work in the same way
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                for place, measure in waiting:
+                while waiting:
+                    place, measure = take()
                     found[place] = measure()
         except BaseException as error:
             failed.append(error)

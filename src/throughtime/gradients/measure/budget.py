@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure.series import Array, by_lag, by_time
+from throughtime.gradients import passes
+from throughtime.gradients.measure.series import Array, by_lag, by_time, ratio, sums
 from throughtime.gradients.record.record import Record
 
 
@@ -41,26 +42,26 @@ def budget(record: Record) -> Budget:
         they add up.
     """
     delta, previous = _scaled(record.run.pulled.hidden), _scaled(record.run.orbit.previous)
-    whole = delta.flatten(0, 1).T @ previous.flatten(0, 1)
-    shares = torch.linalg.vecdot(delta @ whole, previous).double()
-    norm = shares.sum()
-    shares = shares / norm
-    overlap = (delta @ delta.mT).double() * (previous @ previous.mT)
-    size = overlap.sum((1, 2)).clamp_min(0).sqrt().sum()
-    lagged = np.nansum(by_lag(record, shares), axis=-1)
+    rows, states = delta.flatten(0, 1), previous.flatten(0, 1)
+    found = passes.dots(passes.steps(rows @ (rows.T @ states)), passes.steps(states))
+    norm = found.sum()
+    shares = torch.from_numpy(ratio(found, norm)).view(delta.shape[:2])
+    overlaps = [passes.steps((x @ x.mT).flatten(1)) for x in (delta, previous)]
+    size = np.sqrt(np.maximum(passes.dots(*overlaps), 0)).sum()
+    timed, lagged = (sums(order(record, shares))[0] for order in (by_time, by_lag))
     if not norm > 0:
-        lagged = np.full_like(lagged, np.nan)
+        timed[:] = lagged[:] = np.nan
     return Budget(
-        share=np.nansum(by_time(record, shares), axis=-1) if norm > 0 else lagged,
+        share=timed,
         by_lag=lagged,
-        cancellation=float(torch.sqrt(norm) / size) if size > 0 else float("nan"),
+        cancellation=float(np.sqrt(norm) / size) if size > 0 else float("nan"),
         last_steps=_last_steps(lagged),
     )
 
 
 def _scaled(tensor: Tensor) -> Tensor:
     """With a largest entry near 1: products of tiny gradients must not vanish."""
-    largest = float(tensor.abs().max())
+    largest = float(torch.linalg.vector_norm(tensor, torch.inf))
     return tensor / largest if largest > 0 and not 1e-6 < largest < 1e6 else tensor
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from throughtime.errors import TraceError
-from throughtime.gradients.measure import passes
+from throughtime.gradients import passes
 from throughtime.gradients.measure.series import Array, valid_steps
 from throughtime.gradients.record.record import Record
 
@@ -154,31 +154,17 @@ def _classified(place: str, epsilon: float, counts: list[_Count]) -> Census:
 
     steps, sequences, was_on = total("steps"), total("sequences"), total("was_on")
     on, low, high, gradient = total("on"), total("low"), total("high"), total("gradient")
-    silent = (sequences - was_on) / max(sequences, 1)
-    latched = total("latched") / np.maximum(was_on, 1)
-    off = (steps - on) >= 0.95 * steps
-    fits = {
-        "never_on": on == 0,
-        "gradient_dead": gradient == 0,
-        "sleeping": on < 0.01 * steps,
-        "latched": latched >= 0.95,
-        "saturated_low": off & (low >= high),
-        "saturated_high": off & (high > low),
-        "always_on": on == steps,
-        "sequence_dead": silent > 0,
-        "ordinary": np.ones_like(on, dtype=bool),
-    }
-    first = np.argmax(np.stack([fits[c] for c in CLASSES]), 0)
-    label = tuple(CLASSES[c] for c in first)
+    latched = total("latched")
+    first = passes.first_class(on, was_on, latched, low, high, gradient, steps, sequences)
     return Census(
         place,
         on=on / steps,
-        silent_sequences=silent,
-        latched_sequences=latched,
+        silent_sequences=(sequences - was_on) / max(sequences, 1),
+        latched_sequences=latched / np.maximum(was_on, 1),
         saturated_low=low / steps,
         saturated_high=high / steps,
         gradient=gradient,
-        label=label,
+        label=tuple(map(CLASSES.__getitem__, first.tolist())),
         steps=steps,
         sequences=sequences,
         epsilon=epsilon,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from throughtime.errors import TraceError
-from throughtime.gradients.measure import passes
+from throughtime.gradients import passes
 from throughtime.gradients.measure.series import Array, log, valid_steps
 from throughtime.gradients.record.record import Record
 

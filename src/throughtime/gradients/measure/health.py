@@ -15,7 +15,6 @@ from throughtime.gradients.measure.series import (
     mean,
     numpy,
     slope_of,
-    squared_norms,
     steps_of,
 )
 from throughtime.gradients.record.record import Record
@@ -47,10 +46,15 @@ def health(record: Record) -> Health:
         D. Krueger and R. Memisevic (ICLR 2016) for norms that grow; the participation ratio as in
         P. Gao and S. Ganguli (2015).
     """
-    states, longest = record.run.states, int(record.lengths.max())
-    squares = squared_norms(states) / states.shape[-1]
-    backward = np.sqrt(mean(by_lag(record, squares)))[:longest]
-    rms = np.sqrt(mean(np.where(record.alive.cpu().numpy(), numpy(squares), np.nan)))
+    states, longest = record.run.states, record.longest
+    squares = record.run.state_size**2 / states.shape[-1]
+    if record.full:
+        rms = np.sqrt(mean(squares.numpy()))
+        backward = rms[::-1]
+    else:
+        alive = record.alive.numpy(force=True)
+        rms = np.sqrt(mean(np.where(alive, squares.numpy(), np.nan)))
+        backward = np.sqrt(mean(by_lag(record, squares)))[:longest]
     recent = log(backward[: max(2, longest // 2)])[::-1]
     variances = _variances(steps_of(record, states))
     return Health(

@@ -53,7 +53,7 @@ def lyapunov(record: Record, k: int | None = None, transient: int | None = None)
     """
     T, B = record.alive.shape
     transient = T // 10 if transient is None else transient
-    longest = int(record.lengths.max())
+    longest = record.longest
     if not 0 <= transient < longest:
         raise TraceError("gradients.transient", transient=transient, steps=longest)
     linear = record.run.linear.to(torch.float64)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure import passes
+from throughtime.gradients import passes
 from throughtime.gradients.measure.series import Array, by_time, log, mean, numpy, ratio
 from throughtime.gradients.record.record import Record
 
@@ -157,10 +157,8 @@ def commutator(matrices: Tensor) -> Array:
     It equals √(1 - ‖A²‖_F² / ‖A Aᵀ‖_F²), but keeps its precision near normal matrices.
     """
     a = matrices / _largest(matrices)
-    left = torch.bmm(a, a.mT)
-    both = left, torch.baddbmm(left, a.mT, a, alpha=-1)
-    sizes = torch.stack([torch.linalg.vector_norm(one, dim=(1, 2)) for one in both])
-    whole, rest = numpy(sizes)
+    products = torch.bmm(a, a.mT), torch.bmm(a.mT, a)
+    whole, rest = passes.apart(*(passes.rows(one.flatten(1)) for one in products))
     return ratio(rest, 2**0.5 * whole)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from throughtime.gradients.measure import passes
+from throughtime.gradients import passes
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.record.recurrence import run_order
 
@@ -25,12 +24,7 @@ def steps_of(record: Record, sequence: Tensor) -> Tensor:
 
 def squared_norms(tensor: Tensor) -> Tensor:
     """‖·‖² over the last axis in float64, on the CPU."""
-    return norms(tensor).square_()
-
-
-def norms(tensor: Tensor) -> Tensor:
-    """‖·‖ over the last axis in float64, also where its square would vanish or overflow."""
-    return torch.from_numpy(passes.norms(passes.rows(tensor))).view(tensor.shape[:-1])
+    return passes.sizes(tensor).square_()
 
 
 def valid_steps(record: Record) -> Array:
@@ -64,11 +58,14 @@ def by_lag(record: Record, per_step: Tensor) -> Array:
 
 def mean(values: Array) -> Array:
     """Mean over sequences, NaN where there is none."""
-    if values.shape[-1] and not np.isnan(values).any():
-        return values.mean(-1)
-    counts = (~np.isnan(values)).sum(-1)
-    totals = np.nansum(values, axis=-1)
-    return np.where(counts, totals / np.maximum(counts, 1), np.nan)
+    return ratio(*sums(values))
+
+
+def sums(values: Array) -> tuple[Array, Array]:
+    """Sum over sequences of what is a number, and how many are."""
+    rows = np.ascontiguousarray(values, float).reshape(-1, values.shape[-1])
+    found, count = passes.sums(rows).reshape(2, *values.shape[:-1])
+    return found, count
 
 
 def rms(values: Array) -> Array:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure import passes
-from throughtime.gradients.measure.series import Array, by_time, log, ratio, squared_norms
+from throughtime.gradients import passes
+from throughtime.gradients.measure.series import Array, by_time, log, ratio, squared_norms, sums
 from throughtime.gradients.record.record import Record
 
 
@@ -72,11 +72,9 @@ def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """
     r, run = record.recurrence, record.run
     inside, hidden = run.orbit, run.pulled.hidden[1:]
-    gates = len(r.gates)
-    parts = hidden.new_empty(gates, *hidden.shape[:2], r.output_size)
-    rows = zip(hidden.flatten(0, 1).chunk(gates, -1), r.w_hh.chunk(gates), parts, strict=True)
-    for of_gate, weight, part in rows:
-        torch.mm(of_gate, weight, out=part.flatten(0, 1))
+    shape = len(r.gates), r.hidden_size
+    by_gate = hidden.flatten(0, 1).unflatten(-1, shape).transpose(0, 1)
+    parts = torch.bmm(by_gate, r.w_hh.unflatten(0, shape)).unflatten(1, hidden.shape[:2])
     if r.kind != "lstm":
         source = run.pulled.total[1:]
         return source, hidden, parts, None if inside.carry is None else inside.carry[1:] * source
@@ -91,10 +89,10 @@ def _pooled(record: Record, values: Sequence[Tensor]) -> Array:
     """Sums over sequences by time, (N, T), of N (T-1, B) tensors from the second step run on."""
     T, B = record.alive.shape
     whole = np.full((len(values), T, B), np.nan)
-    for place, value in zip(whole, values, strict=True):
-        place[1:] = value.numpy(force=True)
+    whole[:, 1:] = [value.numpy(force=True) for value in values]
     if record.full:
         timed = whole[:, ::-1] if record.reverse else whole
     else:
         timed = np.stack([by_time(record, torch.from_numpy(one)) for one in whole])
-    return np.where(np.isnan(timed).all(-1), np.nan, np.nansum(timed, axis=-1))
+    total, count = sums(timed)
+    return np.where(count, total, np.nan)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure import passes
-from throughtime.gradients.measure.series import Array, by_lag, log, mean, norms, spread
+from throughtime.gradients import passes
+from throughtime.gradients.measure.series import Array, by_lag, log, mean, spread
 from throughtime.gradients.record.fused import sent_back
 from throughtime.gradients.record.record import Record
 
@@ -97,7 +97,7 @@ def transport(
         horizon=_estimate(horizon),
         epsilon=epsilon,
         per_sequence=state,
-        censored=bool(horizon[0] >= int(record.lengths.max())),
+        censored=bool(horizon[0] >= record.longest),
     )
 
 
@@ -143,9 +143,9 @@ def _sent_back(
         return _step_by_step(record, v, scale)
 
     def size(start: Tensor, rest: Tensor) -> Tensor:
-        sizes = torch.cat([norms(start).unsqueeze(0), norms(rest)])
+        sizes = torch.cat([passes.sizes(start).unsqueeze(0), passes.sizes(rest)])
         if len(v) > 1:
-            sizes = norms(sizes.unflatten(1, (-1, B)).transpose(1, 2))
+            sizes = passes.sizes(sizes.unflatten(1, (-1, B)).transpose(1, 2))
         return sizes.div_(scale)
 
     at_state = size(told["dh0"], told["total"])
@@ -170,7 +170,7 @@ def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Tensor, Tens
     lstm, H = record.recurrence.kind == "lstm", record.recurrence.hidden_size
 
     def size(g: Tensor) -> Tensor:
-        return norms(g.transpose(0, 1).flatten(1)) / scale
+        return passes.sizes(g.transpose(0, 1).flatten(1)) / scale
 
     g, gamma = torch.zeros_like(v), like.new_zeros(len(v), B, H) if lstm else None
     at_state = like.new_zeros(T + 1, B, dtype=torch.float64)

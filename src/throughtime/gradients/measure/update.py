@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from throughtime.gradients.measure import passes
+from throughtime.gradients import passes
 from throughtime.gradients.measure.series import (
     Array,
     by_lag,
@@ -72,9 +72,9 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     delta = record.run.delta
     tiny = torch.finfo(dtype or delta.dtype).tiny
     counts = passes.lost(passes.rows(delta), tiny).reshape(2, *delta.shape[:2]) / delta.shape[-1]
-    zero, below = counts[:, record.alive.cpu().numpy()].mean(1).tolist()
-    by_step = by_time(record, torch.from_numpy(counts[1]))
-    return Underflow(zero=zero, subnormal=below - zero, by_time=mean(by_step))
+    timed = [by_time(record, torch.from_numpy(one)) for one in counts]
+    zero, below = map(float, mean(np.stack(timed).reshape(2, -1)))
+    return Underflow(zero=zero, subnormal=below - zero, by_time=mean(timed[1]))
 
 
 def truncation(record: Record, window: int) -> float:

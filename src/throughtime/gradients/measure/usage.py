@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from throughtime.gradients.measure import passes
+from throughtime.gradients import passes
 from throughtime.gradients.measure.census import check_place
-from throughtime.gradients.measure.series import Array, norms, numpy, rms, steps_of
+from throughtime.gradients.measure.series import Array, numpy, rms, steps_of
 from throughtime.gradients.record import curve
 from throughtime.gradients.record.record import Record
 
@@ -70,7 +70,7 @@ def usage(
     r, orbit = record.recurrence, record.run.orbit
     place = check_place(record, r.main_place if place is None else place)
     phi, a = r.activation_of(place), orbit.argument(place)
-    seen = steps_of(record, a)[:: thinned(a, points)]
+    seen = steps_of(record, a)[:: thinned(a, points)].contiguous()
     value, slope = curve.value(phi, seen), curve.slope(phi, seen)
     edges = _edges(seen, bins)
     centres = a.new_tensor((edges[1:] + edges[:-1]) / 2).unsqueeze(-1).expand(-1, a.shape[-1])
@@ -83,7 +83,7 @@ def usage(
         slope=numpy(curve.slope(phi, centres)).mean(-1),
         zones=_zones(passes.rows(seen), passes.rows(slope), epsilon, phi.steepest),
         linearity=passes.correlation(passes.rows(seen), passes.rows(value)),
-        rms_slope=float(rms(numpy(norms(slope)))) / slope.shape[-1] ** 0.5,
+        rms_slope=float(rms(numpy(passes.sizes(slope)))) / slope.shape[-1] ** 0.5,
     )
 
 

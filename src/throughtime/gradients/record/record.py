@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from throughtime.gradients.passes import sizes
 from throughtime.gradients.record.fused import sent_back
 from throughtime.gradients.record.recurrence import (
     Linearisation,
@@ -110,6 +111,16 @@ class Run:
         """g_t, (T, B, H)."""
         told = self._heard.get("total")
         return self.pulled.total if told is None else told
+
+    @cached_property
+    def total_size(self) -> Tensor:
+        """‖g_t‖, (T, B)."""
+        return sizes(self.total)
+
+    @cached_property
+    def state_size(self) -> Tensor:
+        """‖h_t‖, (T, B)."""
+        return sizes(self.states)
 
     @property
     def delta(self) -> Tensor:
@@ -230,7 +241,12 @@ class Record:
     @cached_property
     def full(self) -> bool:
         """Whether there is no padding."""
-        return bool((self.lengths == self.run.states.shape[0]).all())
+        return int(self.lengths.min()) == self.run.states.shape[0]
+
+    @cached_property
+    def longest(self) -> int:
+        """Valid steps of the longest sequence."""
+        return int(self.lengths.max())
 
     @property
     def weight_gradient(self) -> Tensor:

@@ -251,7 +251,7 @@ def write_backward(assembly: Assembly, cell: Cell) -> None:
 
 
 def write_curve(assembly: Assembly, cell: Cell) -> None:
-    """value and slope(a, out, vectors, theta): of the only activation, theta a vector a row."""
+    """Value and slope(a, out, vectors, theta): of the only activation, theta a vector a row."""
     for name in ("value", "slope"):
         with assembly.function(name, "aaia", public=True) as (code, a, out, vectors, theta):
             row = _row_of(theta, code.int(code.width), code.int(0))

@@ -11,6 +11,7 @@ from functools import cache, wraps
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Array = np.ndarray
@@ -54,6 +55,11 @@ def steps(tensor: Tensor) -> Array:
     return tensor.detach().contiguous().numpy(force=True)
 
 
+def sizes(tensor: Tensor) -> Tensor:
+    """‖·‖ over the last axis in float64 on the CPU, also where its square would vanish."""
+    return torch.from_numpy(norms(rows(tensor))).view(tensor.shape[:-1])
+
+
 @_compiled
 def norms(x):
     """‖·‖ of each row of x (N, H), also where its square would vanish or overflow."""
@@ -75,6 +81,47 @@ def norms(x):
                     v = x[i, j] / largest
                     square += v * v
                 found[i] = np.sqrt(square) * largest
+    return found
+
+
+@_compiled
+def sums(x):
+    """Of each row of x (N, B) the sum of what is a number, and how many are; (2, N)."""
+    N, B = x.shape
+    found = np.zeros((2, N))
+    for i in range(N):
+        for b in range(B):
+            there = x[i, b] == x[i, b]
+            found[0, i] += x[i, b] if there else 0.0
+            found[1, i] += there
+    return found
+
+
+@_compiled
+def dots(x, y):
+    """The products of the rows of x and y (N, H), each with its own."""
+    N, H = x.shape
+    found = np.empty(N)
+    for i in range(N):
+        product = 0.0
+        for j in range(H):
+            product += np.float64(x[i, j]) * y[i, j]
+        found[i] = product
+    return found
+
+
+@_compiled
+def apart(x, y):
+    """‖x_i‖ and ‖x_i - y_i‖ of the rows of x and y (N, H); (2, N)."""
+    N, H = x.shape
+    found = np.empty((2, N))
+    for i in range(N):
+        size = rest = 0.0
+        for j in range(H):
+            v = np.float64(x[i, j])
+            size += v * v
+            rest += (v - y[i, j]) ** 2
+        found[0, i], found[1, i] = np.sqrt(size), np.sqrt(rest)
     return found
 
 
@@ -269,6 +316,29 @@ def on_and_off(slope, bound, delta, gate, lengths):
             found[1, j] += count[b, j] > 0
             found[2, j] += count[b, j] - kept[b, j] == 1 and last[b, j] == 0
             found[3, j] += size[b, j]
+    return found
+
+
+@_compiled
+def first_class(on, was_on, latched, low, high, gradient, steps, sequences):
+    """The class of each unit as its place in :data:`.census.CLASSES`, from the counts of each."""
+    H = len(on)
+    found = np.empty(H, np.int64)
+    for j in range(H):
+        if on[j] == 0:
+            found[j] = 0
+        elif gradient[j] == 0:
+            found[j] = 1
+        elif on[j] < 0.01 * steps:
+            found[j] = 2
+        elif latched[j] >= 0.95 * was_on[j]:
+            found[j] = 3
+        elif steps - on[j] >= 0.95 * steps:
+            found[j] = 4 if low[j] >= high[j] else 5
+        elif on[j] == steps:
+            found[j] = 6
+        else:
+            found[j] = 7 if was_on[j] < sequences else 8
     return found
 
 
