@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -761,9 +762,11 @@ def test_side_by_side_each_answers_in_its_place(threads):
     def power(base):
         return torch.linalg.matrix_power(torch.full((50, 50), base / 50.0), 9).sum().item()
 
-    found = side_by_side(CPU, *(lambda base=base: power(base) for base in range(1, 30)))
-    np.testing.assert_allclose(found, [50 * float(base) ** 9 for base in range(1, 30)], rtol=1e-3)
-    assert side_by_side(CPU) == []
+    found = side_by_side(CPU, {str(base): partial(power, base) for base in range(1, 30)})
+    for name, value in found.items():
+        assert value == pytest.approx(50 * float(name) ** 9, rel=1e-3)
+    assert list(found) == [str(base) for base in range(1, 30)]
+    assert side_by_side(CPU, {}) == {}
     assert torch.get_num_threads() == threads
 
 
@@ -772,9 +775,12 @@ def test_what_one_measure_cannot_do_is_told_by_all(threads):
         raise TraceError("gradients.no_records")
 
     with pytest.raises(TraceError, match="no record"):
-        side_by_side(CPU, list, fails, list)
-    nested = side_by_side(CPU, lambda: side_by_side(CPU, lambda: 1, lambda: 2), lambda: 3)
-    assert nested == [[1, 2], 3]
+        side_by_side(CPU, {"a": list, "b": fails, "c": list})
+    with pytest.raises(IndexError):
+        side_by_side(CPU, {"a": [].pop, "b": list})
+    inner = {"b": lambda: 1, "c": lambda: 2}
+    nested = side_by_side(CPU, {"a": lambda: side_by_side(CPU, inner), "d": lambda: 3})
+    assert nested == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
 @pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])

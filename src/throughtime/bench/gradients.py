@@ -152,7 +152,7 @@ def measure(library: str, cell: str, seconds: float) -> Cost:
     alone, full = medians(
         [
             lambda: trace(network, batch, _loss),
-            lambda: trace(network, batch, _loss).measured(compare=("elu",)),
+            lambda: trace(network, batch, _loss).measures(compare=("elu",)),
         ],
         seconds,
     )

@@ -1,4 +1,4 @@
-"""All measures of a trace as plain numbers, of which its page, files and summary are made."""
+"""All measures of a trace, and as plain numbers, of which its page, files and summary are made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from throughtime.gradients.advise.reference import SAMPLE, ensemble
 from throughtime.gradients.measure import (
     OneStep,
     Spectrum,
-    Transport,
     Usage,
     budget,
     census,
@@ -45,6 +44,7 @@ from throughtime.gradients.measure.transport import reach
 from throughtime.gradients.measure.usage import thinned
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
+from throughtime.gradients.record.recurrence import Recurrence
 from throughtime.gradients.summary import thin
 
 OTHERS = ("tanh", "relu", "leaky_relu", "elu")
@@ -58,6 +58,74 @@ _POINTS = 16_384
 _HISTORY = 16_384
 
 
+def measures(
+    records: Mapping[str, Record],
+    *,
+    costly: bool = False,
+    compare: Sequence[object] | None = None,
+    sequences: int | None = SAMPLE,
+) -> dict[str, dict[str, Any]]:
+    """Every measure of every record, as its function returns it.
+
+    Args:
+        records: of a trace or a monitor.
+        costly: take the lag map (8 more passes back), the Lyapunov spectrum (a QR at every step,
+            for at most 64 exponents over the first 8 sequences, and again for 4 networks of the
+            same shape at a sound start over 2 of them) and, beyond 256 state variables, the
+            singular values of single steps too. What is left out is None. ``one_step`` looks at 4
+            steps of 2 sequences then, and otherwise at 2 of one, or beyond 64 state variables at
+            one, with spectral radii from powers instead of eigenvalues and without
+            ``non_normality`` and ``weight_peak``.
+        compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
+            but for the one in use. Each costs a pass forward and back.
+        sequences: how many sequences of the batch, from the first, are looked at for all but
+            ``signal`` and ``census``, which take all; None for all.
+
+    Returns:
+        By key of the record, an entry a measure, named as the function in
+        :mod:`throughtime.gradients.measure`. ``usage`` holds one a place, ``counterfactual`` by
+        activation the ``total`` of :class:`.Signal`, ``rho`` and the value of ``horizon`` of
+        :class:`.Transport` and the ``shares`` of :class:`.Census`. Beside them stand ``state``
+        (rms of h by time), and ``sample``: over how many sequences the rest is measured, as its
+        ``error`` the relative standard error that the choice of these brings to Σ_t ‖g_t‖², and
+        ``total``, rms‖g_t‖ over these alone, to which the forecasts are to be held.
+        ``lyapunov_start`` holds the smallest and largest of each exponent in an ensemble of
+        networks of the same shape at a sound start, on the same inputs; they are not the network's
+        own start.
+    """
+    return {
+        key: _measures(record, record.first(sequences), costly, compare)
+        for key, record in records.items()
+    }
+
+
+def _measures(
+    record: Record, some: Record, costly: bool, compare: Sequence[object] | None
+) -> dict[str, Any]:
+    r = record.recurrence
+    calls: dict[str, Callable[[], Any]] = {
+        "one_step": lambda: _law(some, costly) if _has_law(record, costly) else None,
+        "counterfactual": lambda: _others(some, compare),
+        "transport": lambda: transport(some),
+        "health": lambda: health(some),
+        "budget": lambda: budget(some),
+        "split": lambda: split(some),
+        "state": lambda: _state(some),
+        "gates": lambda: None if r.kind == "elman" else gates(some),
+        "signal_to_noise": lambda: signal_to_noise(some),
+        "underflow": lambda: underflow(some),
+        "sample": lambda: _sample(record, some),
+        "signal": lambda: signal(record),
+        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in _places(r)},
+        "census": lambda: census(record),
+    }
+    return side_by_side(record.lengths.device, calls) | {
+        "lag_map": lag_map(some) if costly else None,
+        "lyapunov": _leading(some.first(_SEQUENCES)) if costly else None,
+        "lyapunov_start": _start(some) if costly else None,
+    }
+
+
 def measured(
     records: Mapping[str, Record],
     *,
@@ -69,62 +137,30 @@ def measured(
 
     Args:
         records: of a trace or a monitor.
-        costly: take the lag map (8 more passes back), the Lyapunov spectrum (a QR at every step,
-            for at most 64 exponents over the first 8 sequences, and again for 4 networks of the
-            same shape at a sound start over 2 of them) and, beyond 256 state variables, the
-            singular values of single steps too. What is left out is null, and named in
-            ``left_out``. ``one_step`` looks at 4 steps of 2 sequences then, and otherwise at 2 of
-            one, or beyond 64 state variables at one, with spectral radii from powers instead of
-            eigenvalues and without ``non_normality`` and ``weight_peak``.
-        compare: activations to forecast the flow with; by default tanh, ReLU, leaky ReLU and ELU
-            but for the one in use. Each costs a pass forward and back.
-        sequences: how many sequences of the batch, from the first, are looked at for all but
-            ``signal``, ``census``, ``shares`` and ``lengths``, which take all; None for all.
+        costly: as for :func:`measures`; what is left out is null, and named in ``left_out``.
+        compare: as for :func:`measures`.
+        sequences: as for :func:`measures`.
 
     Returns:
-        By key of the record, an object with an entry a measure, named as the function in
-        :mod:`throughtime.gradients.measure`, whose fields it holds. Beside them stand the shape of
-        the layer, ``state`` (rms of h by time), ``barcode`` (of at most 64 units and the
-        first of each class, the share of sequences in which each is on by time, and where its
-        pre-activations lie) and ``left_out``.
-        ``sample`` tells over how many sequences the rest is measured, and as its ``error`` the
-        relative standard error that the choice of these brings to Σ_t ‖g_t‖²; ``total`` is
-        rms‖g_t‖ over these alone, to which the forecasts are to be held.
-        ``lyapunov`` also holds ``start``: the smallest and largest of each exponent in an ensemble
-        of networks of the same shape at a sound start, on the same inputs; they are not the
-        network's own start.
+        By key of the record, an object with an entry a measure: the fields of what
+        :func:`measures` returns, but for ``per_sequence`` of ``transport``; of the singular values
+        of ``one_step`` the median, smallest and largest by rank; and ``start`` of the exponents
+        in ``lyapunov``. Beside them stand the shape of the layer, ``shares`` of the census,
+        ``barcode`` (of at most 64 units and the first of each class, the share of sequences in
+        which each is on by time, and where its pre-activations lie) and ``left_out``.
     """
-    return {key: _of(record, costly, compare, sequences) for key, record in records.items()}
+    found = {}
+    for key, record in records.items():
+        some = record.first(sequences)
+        taken = _measures(record, some, costly, compare)
+        found[key] = _about(record, costly) | _plain(some, taken)
+    return found
 
 
-def _of(
-    record: Record, costly: bool, compare: Sequence[object] | None, sequences: int | None
-) -> dict[str, Any]:
-    r, (T, B), some = record.recurrence, record.alive.shape, record.first(sequences)
-    single = costly or r.state_size <= _CHEAP_STATE
-    done = {"lag_map": costly, "lyapunov": costly, "one_step": single}
-    places = (*r.gates, "c") if r.kind == "lstm" else r.gates
-    others = [place for place in places if place != r.main_place]
-    measures: dict[str, Callable[[], Any]] = {
-        "one_step": lambda: _law(some, costly) if single else None,
-        "counterfactual": lambda: _others(some, compare),
-        "transport": lambda: _transport(transport(some)),
-        "health": lambda: health(some),
-        "budget": lambda: budget(some),
-        "split": lambda: split(some),
-        "state": lambda: _state(some),
-        "gates": lambda: None if r.kind == "elman" else gates(some),
-        "signal_to_noise": lambda: signal_to_noise(some),
-        "underflow": lambda: underflow(some),
-        "sample": lambda: _sample(record, some),
-        "signal": lambda: signal(record),
-        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in others},
-        "units": lambda: _units(record, some),
-    }
-    tasks = [lambda measure=measure: plain(measure()) for measure in measures.values()]
-    found = dict(zip(measures, side_by_side(record.lengths.device, *tasks), strict=True))
-    units = found.pop("units")
-    used = found.pop("usage") | {r.main_place: units.pop("usage")}
+def _about(record: Record, costly: bool) -> dict[str, Any]:
+    """The shape of a layer, and what is left out."""
+    r, (T, B) = record.recurrence, record.run.states.shape[:2]
+    done = {"lag_map": costly, "lyapunov": costly, "one_step": _has_law(record, costly)}
     about = {
         "kind": r.kind,
         "activation": r.phi.name,
@@ -137,29 +173,39 @@ def _of(
         "sequences": B,
         "lengths": _range(valid_steps(record)),
         "left_out": [name for name in COSTLY if not done[name]],
-        "lag_map": lag_map(some) if costly else None,
-        "lyapunov": _lyapunov(some) if costly else None,
     }
-    return plain(about) | units | {"usage": {place: used[place] for place in places}} | found
+    return plain(about)
 
 
-def _units(record: Record, some: Record) -> dict[str, Any]:
-    """The units' classes, and how they use their activation."""
-    counted, used = census(record), usage(some, points=_POINTS)
-    return {
-        "shares": counted.shares,
-        "barcode": _barcode(some, counted.label, used),
-        "usage": used,
-        "census": counted,
-    }
+def _plain(some: Record, taken: dict[str, Any]) -> dict[str, Any]:
+    """Measures as JSON holds them, and what their page shows besides."""
+    counted, law, exponents = taken["census"], taken["one_step"], taken["lyapunov"]
+    start = taken.pop("lyapunov_start")
+    return plain(
+        taken
+        | {
+            "shares": counted.shares,
+            "barcode": _barcode(some, counted.label, taken["usage"][counted.place]),
+            "transport": _without(taken["transport"], "per_sequence"),
+            "one_step": None if law is None else _one_step(law),
+            "lyapunov": None if exponents is None else plain(exponents) | {"start": start},
+        }
+    )
 
 
-def _law(some: Record, costly: bool) -> dict[str, Any]:
-    r = some.recurrence
+def _has_law(record: Record, costly: bool) -> bool:
+    return costly or record.recurrence.state_size <= _CHEAP_STATE
+
+
+def _places(r: Recurrence) -> tuple[str, ...]:
+    return (*r.gates, "c") if r.kind == "lstm" else r.gates
+
+
+def _law(some: Record, costly: bool) -> OneStep:
     if costly:
-        return _one_step(one_step(some))
-    tiny = r.state_size <= _TINY_STATE
-    return _one_step(one_step(some, 1 + tiny, 1, exact=tiny, peak=tiny))
+        return one_step(some)
+    tiny = some.recurrence.state_size <= _TINY_STATE
+    return one_step(some, 1 + tiny, 1, exact=tiny, peak=tiny)
 
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:
@@ -176,10 +222,6 @@ def _sample(record: Record, some: Record) -> dict[str, Any]:
 def _size(record: Record) -> np.ndarray:
     """rms‖g_t‖ by time, as ``signal`` has it."""
     return spread(by_time(record, record.run.total_size))[0]
-
-
-def _transport(found: Transport) -> dict[str, Any]:
-    return _without(found, "per_sequence")
 
 
 def _one_step(found: OneStep) -> dict[str, Any]:
@@ -202,11 +244,10 @@ def _without(found: Any, name: str) -> dict[str, Any]:
     return {f.name: getattr(found, f.name) for f in fields(found) if f.name != name}
 
 
-def _lyapunov(record: Record) -> dict[str, Any]:
-    """The leading exponents, and their range in networks of the same shape at a sound start."""
+def _start(record: Record) -> dict[str, Any]:
+    """The range of the leading exponents in networks of the same shape at a sound start."""
     starts = [_leading(r).exponents for r in ensemble(record, _STARTS, _START_SEQUENCES)]
-    start = {"low": np.min(starts, 0), "high": np.max(starts, 0), "networks": _STARTS}
-    return plain(_leading(record.first(_SEQUENCES))) | {"start": start}
+    return {"low": np.min(starts, 0), "high": np.max(starts, 0), "networks": _STARTS}
 
 
 def _leading(sample: Record) -> Spectrum:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,8 @@ class Layer:
             "underflow": underflow,
             "noise": signal_to_noise,
         }
-        calls = [lambda measure=measure: measure(record) for measure in measures.values()]
-        found = side_by_side(record.lengths.device, *calls)
-        return cls(**dict(zip(measures, found, strict=True)))
+        calls = {name: partial(measure, record) for name, measure in measures.items()}
+        return cls(**side_by_side(record.lengths.device, calls))
 
     def scalars(self) -> dict[str, float]:
         """The figures that loggers are given."""

@@ -71,7 +71,7 @@ def norms(x):
             v = np.float64(x[i, j])
             square += v * v
         found[i] = np.sqrt(square)
-        if not 1e-280 < square < 1e300:
+        if x.itemsize == 8 and not 1e-280 < square < 1e300:
             largest = 0.0
             for j in range(H):
                 largest = max(largest, abs(np.float64(x[i, j])))
@@ -85,6 +85,21 @@ def norms(x):
 
 
 @_compiled
+def means(x):
+    """The mean of what is a number in each row of x (N, B); no number where nothing is."""
+    N, B = x.shape
+    found = np.empty(N)
+    for i in range(N):
+        total, count = 0.0, 0
+        for b in range(B):
+            there = x[i, b] == x[i, b]
+            total += x[i, b] if there else 0.0
+            count += there
+        found[i] = total / count if count else np.nan
+    return found
+
+
+@_compiled
 def sums(x):
     """Of each row of x (N, B) the sum of what is a number, and how many are; (2, N)."""
     N, B = x.shape
@@ -94,6 +109,59 @@ def sums(x):
             there = x[i, b] == x[i, b]
             found[0, i] += x[i, b] if there else 0.0
             found[1, i] += there
+    return found
+
+
+@_compiled
+def overlaps(x, y):
+    """‖Σ_b x_b y_bᵀ‖_F of each step of x (T, B, N) and y (T, B, H)."""
+    (T, B, N), H = x.shape, y.shape[2]
+    found = np.empty(T)
+    for t in range(T):
+        square = 0.0
+        for b in range(B):
+            for c in range(b + 1):
+                of_x, of_y = x.dtype.type(0), y.dtype.type(0)
+                for j in range(N):
+                    of_x += x[t, b, j] * x[t, c, j]
+                for j in range(H):
+                    of_y += y[t, b, j] * y[t, c, j]
+                square += of_x * of_y * (1 + (c < b))
+        found[t] = np.sqrt(max(square, 0.0))
+    return found
+
+
+@_compiled
+def normalised(x):
+    """Divide each row of x (N, H) by its norm, in place, and return the norms; zeros stay zeros."""
+    N, H = x.shape
+    found = np.empty(N)
+    for i in range(N):
+        largest, square = 0.0, 0.0
+        if x.itemsize == 8:  # squares must not vanish
+            for j in range(H):
+                largest = max(largest, abs(x[i, j]))
+        unit = 1 / largest if largest > 0 else 1.0
+        for j in range(H):
+            part = np.float64(x[i, j]) * unit
+            square += part * part
+        size = np.sqrt(square)
+        found[i] = size / unit
+        scale = unit / size if size > 0 else 0.0
+        for j in range(H):
+            x[i, j] *= scale
+    return found
+
+
+@_compiled
+def gains(before, middle, after, rest):
+    """½ ln of after/before, middle/before and rest/middle, no number where below is 0; (3, T)."""
+    T = len(before)
+    found = np.empty((3, T))
+    for t in range(T):
+        found[0, t] = 0.5 * np.log(after[t] / before[t]) if before[t] > 0 else np.nan
+        found[1, t] = 0.5 * np.log(middle[t] / before[t]) if before[t] > 0 else np.nan
+        found[2, t] = 0.5 * np.log(rest[t] / middle[t]) if middle[t] > 0 else np.nan
     return found
 
 
@@ -385,9 +453,10 @@ def agreement(x, lengths):
         running, largest = 0, 0.0
         for b in range(B):
             running += t < lengths[b]
-            for j in range(H):
-                largest = max(largest, abs(np.float64(x[t, b, j])))
-        unit = 1 / largest if largest > 1e-300 else 1.0  # squares of it must not vanish
+            if x.itemsize == 8:  # squares must not vanish
+                for j in range(H):
+                    largest = max(largest, abs(x[t, b, j]))
+        unit = 1 / largest if largest > 1e-300 else 1.0
         centre[:] = 0.0
         for b in range(B):
             if t < lengths[b]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,21 @@ def plain(value: Any) -> Any:
     """
     if value is None or isinstance(value, (str, int)):
         return value
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind != "f" or math.isfinite(value.sum()) or np.isfinite(value).all():
+            return value.tolist()
+        odd, held = ~np.isfinite(value), value.astype(object)
+        held[odd] = [_odd(v) for v in value[odd].tolist()]
+        return held.tolist()
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _odd(value)
     if isinstance(value, (list, tuple)):
         named = all(isinstance(item, str) for item in value)
         return list(value) if named else [plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, np.ndarray):
-        odd = ~np.isfinite(value) if value.dtype.kind == "f" else np.zeros(value.shape, bool)
-        if not odd.any():
-            return value.tolist()
-        held = value.astype(object)
-        held[odd] = [_odd(v) for v in value[odd].tolist()]
-        return held.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, np.generic):
         return plain(value.item())
     return value

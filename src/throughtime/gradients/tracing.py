@@ -20,7 +20,7 @@ from throughtime.errors import TraceError
 from throughtime.gradients import export
 from throughtime.gradients.advise import Finding, advise
 from throughtime.gradients.advise.reference import SAMPLE
-from throughtime.gradients.measured import measured
+from throughtime.gradients.measured import measured, measures
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.capture import Capture, data_of
 from throughtime.gradients.record.layers import cell_kind, fused_kind, recurrent_modules
@@ -104,6 +104,24 @@ class Trace:
         """
         return self._once(("findings", lag), lambda: advise(self.records, lag=lag))
 
+    def measures(
+        self,
+        *,
+        costly: bool = False,
+        compare: Sequence[str] | None = None,
+        sequences: int | None = SAMPLE,
+    ) -> dict[str, dict[str, Any]]:
+        """All measures of all records; see :func:`throughtime.gradients.measured.measures`.
+
+        Most are taken of the first 8 sequences, the records themselves hold all; ``sequences=None``
+        takes all.
+
+        Example:
+            >>> trace(net, batch, loss_fn).measures()["l0"]["budget"].share.shape
+            (20,)
+        """
+        return measures(self.records, costly=costly, compare=compare, sequences=sequences)
+
     def measured(
         self,
         *,
@@ -111,11 +129,7 @@ class Trace:
         compare: Sequence[str] | None = None,
         sequences: int | None = SAMPLE,
     ) -> dict[str, dict[str, Any]]:
-        """All measures as plain numbers; see :func:`throughtime.gradients.measured.measured`.
-
-        Most are taken of the first 8 sequences, the records themselves hold all; ``sequences=None``
-        takes all.
-        """
+        """:meth:`measures` as JSON holds them: :func:`throughtime.gradients.measured.measured`."""
         chosen = None if compare is None else tuple(compare)
         return self._once(
             ("measured", costly, chosen, sequences),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import cycle
 from typing import Any
 
@@ -15,8 +15,8 @@ from throughtime.kernels.cpu import pool
 _SHARE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def side_by_side(device: torch.device, *measures: Callable[[], Any]) -> list[Any]:
-    """What each of some calls returns; on a CPU they share PyTorch's threads.
+def side_by_side(device: torch.device, measures: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """What each of some calls returns, by name; on a CPU they share PyTorch's threads.
 
     A second thread hardly speeds up an operation as small as those of a measure, but can take the
     next measure. It must be one of PyTorch's own: these stay awake for a while after each
@@ -29,16 +29,19 @@ def side_by_side(device: torch.device, *measures: Callable[[], Any]) -> list[Any
     """
     threads = torch.get_num_threads()
     library = pool.openmp() if device.type == "cpu" and pool.can_wait() else None
-    found, failed, waiting = [None] * len(measures), [], deque(enumerate(measures))
+    found, failed, waiting = dict.fromkeys(measures), [], deque(measures.items())
     ends = cycle([waiting.popleft, waiting.pop])
 
     def share(_: int) -> None:
         take = next(ends)
         try:  # what a thread is set to is its own: all are to work in the same way
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                while waiting:
-                    place, measure = take()
-                    found[place] = measure()
+                while True:
+                    try:
+                        name, measure = take()
+                    except IndexError:  # all are taken
+                        return
+                    found[name] = measure()
         except BaseException as error:
             failed.append(error)
 

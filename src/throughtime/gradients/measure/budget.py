@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from throughtime.gradients import passes
-from throughtime.gradients.measure.series import Array, by_lag, by_time, ratio, sums
+from throughtime.gradients.measure.series import Array, by_lag, by_time, sums
 from throughtime.gradients.record.record import Record
+
+# sequences up to which products of single pairs of them cost less than a call for all
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,8 @@ def budget(record: Record) -> Budget:
     rows, states = delta.flatten(0, 1), previous.flatten(0, 1)
     found = passes.dots(passes.steps(rows @ (rows.T @ states)), passes.steps(states))
     norm = found.sum()
-    shares = torch.from_numpy(ratio(found, norm)).view(delta.shape[:2])
-    overlaps = [passes.steps((x @ x.mT).flatten(1)) for x in (delta, previous)]
-    size = np.sqrt(np.maximum(passes.dots(*overlaps), 0)).sum()
+    shares = torch.from_numpy(found / (norm if norm > 0 else np.nan)).view(delta.shape[:2])
+    size = _sizes(delta, previous).sum()
     timed, lagged = (sums(order(record, shares))[0] for order in (by_time, by_lag))
     if not norm > 0:
         timed[:] = lagged[:] = np.nan
@@ -60,9 +62,17 @@ def budget(record: Record) -> Budget:
 
 
 def _scaled(tensor: Tensor) -> Tensor:
-    """With a largest entry near 1: products of tiny gradients must not vanish."""
-    largest = float(torch.linalg.vector_norm(tensor, torch.inf))
+    """With a largest row near 1: products of tiny gradients must not vanish."""
+    largest = float(passes.sizes(tensor).max())
     return tensor / largest if largest > 0 and not 1e-6 < largest < 1e6 else tensor
+
+
+def _sizes(delta: Tensor, previous: Tensor) -> Array:
+    """‖C_t‖_F, (T,)."""
+    if delta.shape[1] <= _FEW:
+        return passes.overlaps(passes.steps(delta), passes.steps(previous))
+    products = [passes.steps((x @ x.mT).flatten(1)) for x in (delta, previous)]
+    return np.sqrt(np.maximum(passes.dots(*products), 0))
 
 
 def _last_steps(lagged: Array) -> int:

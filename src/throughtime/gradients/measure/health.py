@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,7 @@ def health(record: Record) -> Health:
 def _variances(points: Tensor) -> Array:
     """Eigenvalues of the covariance, largest first."""
     centred = points - points.mean(0)
-    if not centred.sum().isfinite():
+    covariance = centred.T @ centred
+    if not math.isfinite(covariance.trace()):
         return np.full(points.shape[-1], np.nan)
-    return numpy(torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).flip(0))
+    return np.maximum(numpy(torch.linalg.eigvalsh(covariance)), 0)[::-1]

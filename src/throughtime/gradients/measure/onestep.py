@@ -131,18 +131,24 @@ def radii(matrices: Tensor, doublings: int = 9) -> Array:
     Source:
         I. Gelfand (1941).
     """
-    size = _largest(matrices)
-    power, sizes = matrices / size, [size]
-    other = torch.empty_like(power)
+    power = matrices.clone(memory_format=torch.contiguous_format)
+    sizes, other = [_normalise(power)], torch.empty_like(power)
     for _ in range(doublings):
         power, other = torch.bmm(power, power, out=other), power
-        size = torch.linalg.vector_norm(power, dim=(1, 2), keepdim=True)
-        power.div_(size)
-        sizes.append(size)
+        sizes.append(_normalise(power))
     weights = 0.5 ** np.arange(doublings + 1)
     weights[-1] *= 2  # as if all doublings to come brought what the last did
-    found = numpy(torch.cat(sizes, 2)[:, 0])
-    return np.where((found == 0).any(1), 0.0, np.exp(log(found) @ weights))
+    found = np.stack(sizes)
+    return np.where((found == 0).any(0), 0.0, np.exp(weights @ log(found)))
+
+
+def _normalise(matrices: Tensor) -> Array:
+    """Divide each of some matrices by its ‖·‖_F, in place, and return these."""
+    if matrices.is_cpu:
+        return passes.normalised(matrices.flatten(1).numpy())
+    size = torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True)
+    matrices.div_(size)
+    return numpy(size)[:, 0, 0]
 
 
 def henrici(squares: Array, values: Array) -> Array:
@@ -156,15 +162,10 @@ def commutator(matrices: Tensor) -> Array:
 
     It equals √(1 - ‖A²‖_F² / ‖A Aᵀ‖_F²), but keeps its precision near normal matrices.
     """
-    a = matrices / _largest(matrices)
+    a = matrices / matrices.abs().amax((1, 2), keepdim=True)
     products = torch.bmm(a, a.mT), torch.bmm(a.mT, a)
     whole, rest = passes.apart(*(passes.rows(one.flatten(1)) for one in products))
     return ratio(rest, 2**0.5 * whole)
-
-
-def _largest(matrices: Tensor) -> Tensor:
-    """The largest |A_ij| of each, (N, 1, 1)."""
-    return matrices.abs().amax((1, 2), keepdim=True)
 
 
 def _mean(values: Array) -> float:

@@ -50,7 +50,7 @@ def by_lag(record: Record, per_step: Tensor) -> Array:
     if record.full:
         return values[::-1]
     rows = len(values)
-    lengths = record.lengths.cpu().numpy() + rows - len(record.alive)
+    lengths = record.lengths.cpu().numpy() + rows - len(record.run.states)
     source = lengths[None, :] - 1 - np.arange(rows)[:, None]
     found = np.take_along_axis(values, np.maximum(source, 0), axis=0)
     return np.where(source >= 0, found, np.nan)
@@ -58,14 +58,17 @@ def by_lag(record: Record, per_step: Tensor) -> Array:
 
 def mean(values: Array) -> Array:
     """Mean over sequences, NaN where there is none."""
-    return ratio(*sums(values))
+    return passes.means(_rows(values)).reshape(values.shape[:-1])
 
 
 def sums(values: Array) -> tuple[Array, Array]:
     """Sum over sequences of what is a number, and how many are."""
-    rows = np.ascontiguousarray(values, float).reshape(-1, values.shape[-1])
-    found, count = passes.sums(rows).reshape(2, *values.shape[:-1])
+    found, count = passes.sums(_rows(values)).reshape(2, *values.shape[:-1])
     return found, count
+
+
+def _rows(values: Array) -> Array:
+    return np.ascontiguousarray(values, float).reshape(-1, values.shape[-1])
 
 
 def rms(values: Array) -> Array:
@@ -89,8 +92,7 @@ def log(values: Array) -> Array:
 
 def ratio(above: Array, below: Array) -> Array:
     """Quotient; NaN where the denominator is 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(below > 0, above / below, np.nan)
+    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
 
 
 def slope_of(values: Array) -> float:

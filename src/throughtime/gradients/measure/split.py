@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from throughtime.gradients import passes
-from throughtime.gradients.measure.series import Array, by_time, log, ratio, squared_norms, sums
+from throughtime.gradients.measure.series import Array, by_time, ratio, squared_norms, sums
 from throughtime.gradients.record.record import Record
 
 
@@ -54,14 +54,15 @@ def split(record: Record) -> Split:
         rest, paths = after, {record.recurrence.gates[0]: ratio(after, after)}
     else:
         found = torch.from_numpy(passes.along(passes.steps(parts), passes.steps(carried)))
-        before, middle, after, rest, total, *shares = _pooled(record, [before, middle, *found])
+        before, middle, after, rest, itself, *shares = _pooled(record, [before, middle, *found])
         names = ("carry", *record.recurrence.gates)
-        paths = {name: ratio(share, total) for name, share in zip(names, shares, strict=True)}
+        paths = {name: ratio(share, itself) for name, share in zip(names, shares, strict=True)}
+    total, slope, weights = passes.gains(before, middle, after, rest)
     return Split(
-        total=0.5 * log(ratio(after, before)),
-        slope=0.5 * log(ratio(middle, before)),
-        weights=0.5 * log(ratio(rest, middle)),
-        paths=paths,
+        total,
+        slope,
+        weights,
+        paths,
     )
 
 
@@ -87,12 +88,13 @@ def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
 
 def _pooled(record: Record, values: Sequence[Tensor]) -> Array:
     """Sums over sequences by time, (N, T), of N (T-1, B) tensors from the second step run on."""
-    T, B = record.alive.shape
+    T, B, _ = record.run.states.shape
     whole = np.full((len(values), T, B), np.nan)
     whole[:, 1:] = [value.numpy(force=True) for value in values]
     if record.full:
         timed = whole[:, ::-1] if record.reverse else whole
     else:
         timed = np.stack([by_time(record, torch.from_numpy(one)) for one in whole])
-    total, count = sums(timed)
-    return np.where(count, total, np.nan)
+    found, count = sums(timed)
+    found[count == 0] = np.nan
+    return found

@@ -118,9 +118,8 @@ def _arrived(
     NaN where it came through a state that overflowed: a slope means nothing there.
     """
     state, cell = _sent_back(record, probes, seed, cells)
-    states = record.run.states
-    if not math.isfinite(states.sum()):
-        over = (~states.isfinite()).any(-1)
+    if not math.isfinite(record.run.state_size.sum()):
+        over = (~record.run.states.isfinite()).any(-1)
         through = torch.cat([over.flip(0).cummax(0)[0].flip(0), torch.zeros_like(over[:1])])
         through = through.to(state.device)
         state = state.masked_fill(through, torch.nan)

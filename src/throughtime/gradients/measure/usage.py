@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from throughtime.gradients import passes
 from throughtime.gradients.measure.census import check_place
-from throughtime.gradients.measure.series import Array, numpy, rms, steps_of
+from throughtime.gradients.measure.series import Array, numpy, steps_of
 from throughtime.gradients.record import curve
 from throughtime.gradients.record.record import Record
 
@@ -83,7 +84,7 @@ def usage(
         slope=numpy(curve.slope(phi, centres)).mean(-1),
         zones=_zones(passes.rows(seen), passes.rows(slope), epsilon, phi.steepest),
         linearity=passes.correlation(passes.rows(seen), passes.rows(value)),
-        rms_slope=float(rms(numpy(passes.sizes(slope)))) / slope.shape[-1] ** 0.5,
+        rms_slope=math.sqrt((passes.sizes(slope) ** 2).mean() / slope.shape[-1]),
     )
 
 
