@@ -104,20 +104,20 @@ def _measures(
 ) -> dict[str, Any]:
     r = record.recurrence
     calls: dict[str, Callable[[], Any]] = {
-        "one_step": lambda: _law(some, costly) if _has_law(record, costly) else None,
         "counterfactual": lambda: _others(some, compare),
+        "one_step": lambda: _law(some, costly) if _has_law(record, costly) else None,
         "transport": lambda: transport(some),
-        "health": lambda: health(some),
+        "census": lambda: census(record),
+        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in _places(r)},
         "budget": lambda: budget(some),
         "split": lambda: split(some),
-        "state": lambda: _state(some),
+        "health": lambda: health(some),
+        "signal": lambda: signal(record),
+        "sample": lambda: _sample(record, some),
+        "underflow": lambda: underflow(some),
         "gates": lambda: None if r.kind == "elman" else gates(some),
         "signal_to_noise": lambda: signal_to_noise(some),
-        "underflow": lambda: underflow(some),
-        "sample": lambda: _sample(record, some),
-        "signal": lambda: signal(record),
-        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in _places(r)},
-        "census": lambda: census(record),
+        "state": lambda: _state(some),
     }
     return side_by_side(record.lengths.device, calls) | {
         "lag_map": lag_map(some) if costly else None,

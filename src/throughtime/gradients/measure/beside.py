@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections import deque
 from collections.abc import Callable, Mapping
-from itertools import cycle
 from typing import Any
 
 import torch
@@ -24,23 +22,16 @@ def side_by_side(device: torch.device, measures: Mapping[str, Callable[[], Any]]
 
     Args:
         device: on which they work.
-        measures: those of long operations first, those of many short ones last. Every other thread
-            begins at the end, since short operations wait for each other's turn in Python.
+        measures: in the order in which to begin them: the longest first.
     """
     threads = torch.get_num_threads()
     library = pool.openmp() if device.type == "cpu" and pool.can_wait() else None
-    found, failed, waiting = dict.fromkeys(measures), [], deque(measures.items())
-    ends = cycle([waiting.popleft, waiting.pop])
+    found, failed, waiting = dict.fromkeys(measures), [], iter(measures.items())
 
     def share(_: int) -> None:
-        take = next(ends)
         try:  # what a thread is set to is its own: all are to work in the same way
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                while True:
-                    try:
-                        name, measure = take()
-                    except IndexError:  # all are taken
-                        return
+                for name, measure in waiting:
                     found[name] = measure()
         except BaseException as error:
             failed.append(error)
