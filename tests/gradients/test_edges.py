@@ -108,7 +108,9 @@ def test_one_unit():
     assert measured(nn.LSTM(I, 1), torch.randn(10, 4, I), last)
 
 
-def test_states_that_overflow():
+@pytest.mark.parametrize("seed", range(3))
+def test_states_that_overflow(seed):
+    torch.manual_seed(seed)
     model = nn.RNN(I, H, nonlinearity="relu")
     for p in model.parameters():
         p.data.mul_(100)

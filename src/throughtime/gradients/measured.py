@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -94,36 +95,44 @@ def measures(
         own start.
     """
     return {
-        key: _measures(record, record.first(sequences), costly, compare)
+        key: _measures(record, _sample_of(record, sequences), costly, compare)
         for key, record in records.items()
     }
 
 
 def _measures(
-    record: Record, some: Record, costly: bool, compare: Sequence[object] | None
+    record: Record,
+    some: Callable[[], Record],
+    costly: bool,
+    compare: Sequence[object] | None,
 ) -> dict[str, Any]:
     r = record.recurrence
     calls: dict[str, Callable[[], Any]] = {
-        "counterfactual": lambda: _others(some, compare),
-        "one_step": lambda: _law(some, costly) if _has_law(record, costly) else None,
-        "transport": lambda: transport(some),
+        "counterfactual": lambda: _others(some(), compare),
         "census": lambda: census(record),
-        "usage": lambda: {place: usage(some, place, points=_POINTS) for place in _places(r)},
-        "budget": lambda: budget(some),
-        "split": lambda: split(some),
-        "health": lambda: health(some),
+        "one_step": lambda: _law(some(), costly) if _has_law(record, costly) else None,
+        "transport": lambda: transport(some()),
+        "usage": lambda: {place: usage(some(), place, points=_POINTS) for place in _places(r)},
+        "budget": lambda: budget(some()),
+        "health": lambda: health(some()),
+        "split": lambda: split(some()),
         "signal": lambda: signal(record),
-        "sample": lambda: _sample(record, some),
-        "underflow": lambda: underflow(some),
-        "gates": lambda: None if r.kind == "elman" else gates(some),
-        "signal_to_noise": lambda: signal_to_noise(some),
-        "state": lambda: _state(some),
+        "sample": lambda: _sample(record, some()),
+        "underflow": lambda: underflow(some()),
+        "gates": lambda: None if r.kind == "elman" else gates(some()),
+        "signal_to_noise": lambda: signal_to_noise(some()),
+        "state": lambda: _state(some()),
     }
     return side_by_side(record.lengths.device, calls) | {
-        "lag_map": lag_map(some) if costly else None,
-        "lyapunov": _leading(some.first(_SEQUENCES)) if costly else None,
-        "lyapunov_start": _start(some) if costly else None,
+        "lag_map": lag_map(some()) if costly else None,
+        "lyapunov": _leading(some().first(_SEQUENCES)) if costly else None,
+        "lyapunov_start": _start(some()) if costly else None,
     }
+
+
+def _sample_of(record: Record, sequences: int | None) -> Callable[[], Record]:
+    """The record of the first sequences alone, put together when a measure asks for it first."""
+    return cache(partial(record.first, sequences))
 
 
 def measured(
@@ -151,9 +160,9 @@ def measured(
     """
     found = {}
     for key, record in records.items():
-        some = record.first(sequences)
+        some = _sample_of(record, sequences)
         taken = _measures(record, some, costly, compare)
-        found[key] = _about(record, costly) | _plain(some, taken)
+        found[key] = _about(record, costly) | _plain(some(), taken)
     return found
 
 

@@ -166,6 +166,15 @@ def gains(before, middle, after, rest):
 
 
 @_compiled
+def ratio(above, below):
+    """The quotients of two arrays (N,); no number where ``below`` is not above 0."""
+    found = np.empty(len(below))
+    for i in range(len(below)):
+        found[i] = above[i] / below[i] if below[i] > 0 else np.nan
+    return found
+
+
+@_compiled
 def dots(x, y):
     """The products of the rows of x and y (N, H), each with its own."""
     N, H = x.shape

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from throughtime.gradients import passes
-from throughtime.gradients.measure.series import Array, by_time, log, mean, numpy, ratio
+from throughtime.gradients.measure.series import Array, by_time, log, mean, numpy
 from throughtime.gradients.record.record import Record
 
 
@@ -83,7 +83,8 @@ def one_step(
     jacobians, squares = [], []
     for t in steps:
         alive = [b for b, length in enumerate(lengths) if length > t][:sequences]
-        here = orbit.at(t, torch.tensor(alive)).linearise().jacobian(0)
+        some = slice(sequences) if record.full else torch.tensor(alive)
+        here = orbit.at(t, some).linearise().jacobian(0)
         jacobians.append(here)
         squares.append(passes.norms(passes.rows(here.flatten(1))) ** 2)
     j, whole = torch.cat(jacobians), np.concatenate(squares)
@@ -165,7 +166,7 @@ def commutator(matrices: Tensor) -> Array:
     a = matrices / matrices.abs().amax((1, 2), keepdim=True)
     products = torch.bmm(a, a.mT), torch.bmm(a.mT, a)
     whole, rest = passes.apart(*(passes.rows(one.flatten(1)) for one in products))
-    return ratio(rest, 2**0.5 * whole)
+    return passes.ratio(rest, 2**0.5 * whole)
 
 
 def _mean(values: Array) -> float:

@@ -90,11 +90,6 @@ def log(values: Array) -> Array:
         return np.log(values)
 
 
-def ratio(above: Array, below: Array) -> Array:
-    """Quotient; NaN where the denominator is 0."""
-    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
-
-
 def slope_of(values: Array) -> float:
     """Slope per index of the least-squares line through the finite values; NaN for fewer than 2."""
     index = np.flatnonzero(np.isfinite(values))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from throughtime.gradients import passes
-from throughtime.gradients.measure.series import Array, by_time, ratio, squared_norms, sums
+from throughtime.gradients.measure.series import Array, by_time, squared_norms, sums
 from throughtime.gradients.record.record import Record
 
 
@@ -51,12 +51,14 @@ def split(record: Record) -> Split:
     before, middle = squared_norms(source), squared_norms(delta)
     if carried is None:
         before, middle, after = _pooled(record, [before, middle, squared_norms(parts[0])])
-        rest, paths = after, {record.recurrence.gates[0]: ratio(after, after)}
+        rest, paths = after, {record.recurrence.gates[0]: passes.ratio(after, after)}
     else:
         found = torch.from_numpy(passes.along(passes.steps(parts), passes.steps(carried)))
         before, middle, after, rest, itself, *shares = _pooled(record, [before, middle, *found])
         names = ("carry", *record.recurrence.gates)
-        paths = {name: ratio(share, itself) for name, share in zip(names, shares, strict=True)}
+        paths = {
+            name: passes.ratio(share, itself) for name, share in zip(names, shares, strict=True)
+        }
     total, slope, weights = passes.gains(before, middle, after, rest)
     return Split(
         total,

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from throughtime.gradients import passes
@@ -73,18 +74,21 @@ def usage(
     phi, a = r.activation_of(place), orbit.argument(place)
     seen = steps_of(record, a)[:: thinned(a, points)].contiguous()
     value, slope = curve.value(phi, seen), curve.slope(phi, seen)
-    edges = _edges(seen, bins)
-    centres = a.new_tensor((edges[1:] + edges[:-1]) / 2).unsqueeze(-1).expand(-1, a.shape[-1])
+    rows, slopes = passes.rows(seen), passes.rows(slope)
+    edges = _edges(rows, bins)
+    centres = torch.from_numpy((edges[1:] + edges[:-1]) / 2).to(a).unsqueeze(-1)
+    if getattr(phi.value, "theta", None):  # it may differ from unit to unit
+        centres = centres.expand(-1, a.shape[-1])
     return Usage(
         place,
         phi.name,
         edges=edges,
-        density=_density(passes.rows(seen), edges),
+        density=_density(rows, edges),
         value=numpy(curve.value(phi, centres)).mean(-1),
         slope=numpy(curve.slope(phi, centres)).mean(-1),
-        zones=_zones(passes.rows(seen), passes.rows(slope), epsilon, phi.steepest),
-        linearity=passes.correlation(passes.rows(seen), passes.rows(value)),
-        rms_slope=math.sqrt((passes.sizes(slope) ** 2).mean() / slope.shape[-1]),
+        zones=_zones(rows, slopes, epsilon, phi.steepest),
+        linearity=passes.correlation(rows, passes.rows(value)),
+        rms_slope=math.sqrt((passes.norms(slopes) ** 2).mean() / slopes.shape[1]),
     )
 
 
@@ -93,9 +97,9 @@ def thinned(whole: Tensor, points: int | None) -> int:
     return 1 if points is None else max(1, whole.numel() // points)
 
 
-def _edges(points: Tensor, bins: int) -> Array:
+def _edges(points: Array, bins: int) -> Array:
     """Bins from quantile to quantile, of a sample where there are many points."""
-    some = points.flatten()[:: max(1, points.numel() // _SOME)].cpu().numpy()
+    some = points.ravel()[:: max(1, points.size // _SOME)]
     some = np.sort(some[np.isfinite(some)]).astype(float)
     if not len(some):
         return np.linspace(-1.0, 1.0, bins + 1)

@@ -11,7 +11,6 @@ from torch import _VF, Tensor
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from throughtime.gradients.record.curve import written
 from throughtime.gradients.record.recurrence import Recurrence
 from throughtime.kernels.tap import TOLD
 
@@ -45,10 +44,9 @@ def forward(
     r: Recurrence, x: Tensor, h0: Tensor, c0: Tensor | None, lengths: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """States (T, B, H), zero on padding, and the ``blocks`` of an orbit where a kernel ran."""
-    kernel = _kernel(r)
-    if not x.shape[0] or not kernel.runs(x, h0, c0):
+    if not x.shape[0] or not r.kernel.runs(x, h0, c0):
         return run(r, x, h0, c0, lengths)[0], None
-    return kernel.forward(x, h0, c0, lengths)
+    return r.kernel.forward(x, h0, c0, lengths)
 
 
 def sent_back(
@@ -69,8 +67,9 @@ def sent_back(
     Returns:
         None where no kernel can run it.
     """
-    kernel = _kernel(run.recurrence)
-    if not run.x.shape[0] or not kernel.runs(run.x, run.h0, run.c0):
+    kernel = run.recurrence.kernel
+    known = "blocks" in run.told  # by a kernel
+    if not run.x.shape[0] or not (known or kernel.runs(run.x, run.h0, run.c0)):
         return None
     lengths = None if bool((run.lengths == run.x.shape[0]).all()) else run.lengths
     went = [run.h0, run.c0, run.states, run.blocks, lengths]
@@ -84,13 +83,6 @@ def sent_back(
         last = last.flatten(0, 1)
     found = kernel.back(*went, injected, last, tap)
     return found | ({"delta": found["delta"].flatten(2)} if "delta" in found else {})
-
-
-def _kernel(r: Recurrence) -> Any:
-    from throughtime.kernels.adjoint import Recurrence as Kernel
-
-    weights = (r.w_ih, r.w_hh, r.b_ih, r.b_hh)
-    return Kernel(r.kind, [written(phi) for phi in _places(r)], weights, r.leak, r.w_hr)
 
 
 def _places(r: Recurrence) -> tuple[Any, ...]:

@@ -80,6 +80,16 @@ class Recurrence:
         """The size of the whole state: of (h, c) for the LSTM, of h otherwise."""
         return self.output_size + (self.hidden_size if self.kind == "lstm" else 0)
 
+    @cached_property
+    def kernel(self) -> Any:
+        """The same for our kernels: :class:`throughtime.kernels.adjoint.Recurrence`."""
+        from throughtime.kernels.adjoint import Recurrence as Kernel
+
+        given = (self.phi, self.phi_gate, self.phi_output)
+        places = [curve.written(phi.value) for phi in given if phi is not None]
+        weights = (self.w_ih, self.w_hh, self.b_ih, self.b_hh)
+        return Kernel(self.kind, places, weights, self.leak, self.w_hr)
+
     def activation_of(self, place: str) -> Pointwise:
         """The activation of one gate, or of ``c`` on its way out."""
         phi = {"h": self.phi, "n": self.phi, "g": self.phi, "c": self.phi_output}
@@ -211,7 +221,7 @@ class Orbit:
             return Pulled(total, delta, hidden, None)
         return Pulled(total, delta, hidden, torch.addcmul(carried, total, self.to_cell))
 
-    def at(self, t: int, sequences: Tensor) -> Orbit:
+    def at(self, t: int, sequences: Tensor | slice) -> Orbit:
         """One step of some sequences alone, T = 1."""
         step, c = (slice(t, t + 1), sequences), self.cell_before
         return replace(
