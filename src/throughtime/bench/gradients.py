@@ -149,14 +149,14 @@ def measure(library: str, cell: str, seconds: float) -> Cost:
     network.float()
 
     without, looking = _turns(_Network(library, cell), seconds)
-    alone, full = medians(
+    step, alone, full = medians(
         [
+            _step(_Network(library, cell)),
             lambda: trace(network, batch, _loss),
             lambda: trace(network, batch, _loss).measures(compare=("elu",)),
         ],
         seconds,
     )
-    step = without / EVERY
     return Cost(cell, library, step, looking / without, alone / step, full / step, distance, same)
 
 
@@ -172,7 +172,7 @@ def gradients(
 
     A network's figures are shown only where its records rebuild the gradient of W_hh to 1e-10 in
     float64 and monitored training gives the same weights bit for bit. Times are medians; plain and
-    monitored training take turns.
+    monitored training take turns, and so do a step, a trace and a full trace.
 
     Args:
         threads: of the processor.
@@ -200,7 +200,7 @@ def gradients(
     torch.set_num_threads(threads)
     console = Console(highlight=False)
     jobs = [(library, cell) for library in LIBRARIES for cell in cells]
-    minutes = f"{len(jobs) * seconds * 5 / 60:.1f}"
+    minutes = f"{len(jobs) * seconds * 6 / 60:.1f}"
     shape = f"(B,T,H) = ({SHAPE.B},{SHAPE.T},{SHAPE.H})"
     console.print(say("gradients.bench_cost", shape=shape, threads=threads, minutes=minutes))
     found = [

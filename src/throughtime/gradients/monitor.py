@@ -59,8 +59,8 @@ class Layer:
     def of(cls, record: Record) -> Layer:
         """Measures 1, 2, 3, 8 and of 12 what one record tells."""
         measures = {
-            "split": split,
             "budget": budget,
+            "split": split,
             "census": census,
             "signal": signal,
             "underflow": underflow,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,9 +15,7 @@ from throughtime.gradients.measure.series import (
     Array,
     by_lag,
     by_time,
-    log,
     mean,
-    numpy,
     valid_steps,
 )
 from throughtime.gradients.record.record import Record
@@ -28,9 +27,11 @@ def update_ratio(before: Tensor, after: Tensor) -> float:
     Source:
         A. Karpathy, makemore part 3.
     """
-    old, new = (numpy(weight.detach()) for weight in (before, after))
-    moved, size = (np.sqrt(np.square(part).sum()) for part in (new - old, old))
-    return float(log(moved / size) / np.log(10)) if size > 0 else float("nan")
+    old, new = (passes.steps(weight.double()).reshape(1, -1) for weight in (before, after))
+    ((size,), (moved,)) = passes.apart(old, new).tolist()
+    if not size > 0:
+        return math.nan
+    return math.log10(moved / size) if moved > 0 else moved - math.inf
 
 
 def signal_to_noise(record: Record) -> Array:
