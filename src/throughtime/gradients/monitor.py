@@ -184,6 +184,9 @@ class Monitor(AbstractContextManager):
 
     def step(self) -> None:
         """Tell that the optimiser has made a step; it does so itself if it was given."""
+        if self._capture is None and (self._step + 1) % self.every:  # nothing to do
+            self._step += 1
+            return
         with self._timed():
             if self._capture is not None:
                 try:

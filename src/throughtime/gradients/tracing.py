@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -407,7 +408,7 @@ def _backward(
 
 def _check_finite_input(records: Mapping[str, Record]) -> None:
     for record in records.values():
-        if record.layer or bool(record.run.x.sum().isfinite()):
+        if record.layer or math.isfinite(record.run.x.sum()):
             continue
         bad = (~record.run.x.isfinite()).flatten(1).any(-1).nonzero()
         if len(bad):
