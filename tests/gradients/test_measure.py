@@ -23,7 +23,8 @@ from throughtime.gradients.measure.transport import (
     _step_by_step,
     reach,
 )
-from throughtime.gradients.measured import measured
+from throughtime.gradients.measured import measured, measures
+from throughtime.gradients.plain import plain
 from throughtime.gradients.record.fused import sent_back
 
 T, B, H = 12, 5, 6
@@ -807,11 +808,35 @@ def leaves(held, path=()):
             yield (*path, name), part
 
 
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_all_measures_are_those_of_the_single_functions(name, lengths):
+    records = traced(MAKE[name](dtype=torch.float64), lengths=lengths)
+    (record,) = records.values()
+    (found,) = measures(records, costly=True, compare=("elu",), sequences=None).values()
+    for one in ("signal", "split", "budget", "transport", "health", "census", "underflow"):
+        assert plain(found[one]) == plain(getattr(measure, one)(record)), one
+    assert plain(found["one_step"]) == plain(measure.one_step(record))
+    assert plain(found["lag_map"]) == plain(measure.lag_map(record))
+    for place, used in found["usage"].items():
+        assert plain(used) == plain(measure.usage(record, place)), place
+    other = measure.counterfactual(record, "elu")
+    assert found["counterfactual"]["elu"]["shares"] == measure.census(other).shares
+    assert plain(found["gates"]) == (plain(measure.gates(record)) if name != "RNN" else None)
+    (numbers,) = measured(records, costly=True, compare=("elu",), sequences=None).values()
+    held = plain(found)
+    same = set(held) - {"transport", "one_step", "lyapunov", "lyapunov_start"}
+    assert {name: numbers[name] for name in same} == {name: held[name] for name in same}
+    assert numbers["lyapunov"] == held["lyapunov"] | {"start": held["lyapunov_start"]}
+    left_out = set(held["transport"]) - set(numbers["transport"])
+    assert left_out == {"per_sequence"}
+
+
 def test_measures_do_not_depend_on_what_the_calling_thread_is_set_to(threads):
     records = traced(ours.GRU(3, 16), torch.randn(T, B, 3))
-    plain = measured(records, compare=("elu",))
+    before = measured(records, compare=("elu",))
     with torch.autocast("cpu"):
-        assert measured(records, compare=("elu",)) == plain
+        assert measured(records, compare=("elu",)) == before
 
 
 @pytest.mark.parametrize("units,there", [(64, True), (65, False)])

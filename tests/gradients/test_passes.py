@@ -8,6 +8,7 @@ import torch
 from numba.core.registry import CPUDispatcher
 
 from throughtime.gradients import passes
+from throughtime.gradients.measure.census import CLASSES
 
 T, B, H = 9, 5, 7
 LENGTHS = np.array([9, 4, 1, 0, 7])
@@ -139,6 +140,71 @@ def test_on_and_off(draw):
     running = ALIVE.sum(1)[:, None]
     expected = np.where(running, on.sum(1) / np.maximum(running, 1), np.nan)
     close(passes.on_by_step(slope, 0.5, LENGTHS), expected)
+
+
+def test_sums_and_means(draw):
+    x = draw(T, B)
+    x[4] = np.nan
+    count = (~np.isnan(x)).sum(1)
+    close(passes.sums(x), [np.nansum(x, 1), count])
+    with np.errstate(invalid="ignore"):
+        close(passes.means(x), np.nansum(x, 1) / count)
+    assert passes.means(np.array([[np.inf, 1.0]])).tolist() == [np.inf]
+
+
+def test_products_of_rows(draw):
+    x, y = draw(T, H, padded=False), draw(T, H, padded=False)
+    close(passes.dots(x, y), (x.astype(float) * y).sum(1))
+    close(passes.apart(x, y), [np.linalg.norm(x, axis=1), np.linalg.norm(x - y, axis=1)], 1e-5)
+    wide, narrow = draw(T, B, 3 * H, padded=False), draw(T, B, H, padded=False)
+    products = wide.transpose(0, 2, 1).astype(float) @ narrow
+    close(passes.overlaps(wide, narrow), np.linalg.norm(products, axis=(1, 2)), 1e-5)
+
+
+def test_quotients():
+    above, below = np.array([1.0, 1.0, np.inf, np.nan, 3.0]), np.array([0.0, 2.0, np.inf, 1.0, -1])
+    np.testing.assert_array_equal(passes.ratio(above, below), [np.nan, 0.5, np.nan, np.nan, np.nan])
+    before, middle = np.array([4.0, 0.0, 1.0]), np.array([1.0, 1.0, 0.0])
+    found = passes.gains(before, middle, np.array([2.0, 1.0, 0.0]), np.array([3.0, 1.0, 1.0]))
+    half = lambda x: 0.5 * np.log(x)  # noqa: E731
+    expected = [[half(0.5), np.nan, -np.inf], [half(0.25), np.nan, -np.inf], [half(3), 0, np.nan]]
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30, 1e-200])
+def test_normalised(draw, size):
+    x = draw(4, H, padded=False)
+    x[1] = 0.0
+    size = max(size, 1e-35) if x.dtype == np.float32 else size  # none is as small
+    x = (x * size).astype(x.dtype)
+    before, found = x.astype(float) / size, passes.normalised(x)
+    norms = np.linalg.norm(before, axis=1)
+    close(found / size, norms, 1e-5)
+    close(x, before / np.where(norms, norms, 1)[:, None], 1e-5)
+
+
+def test_the_first_class_that_fits():
+    """Each of the nine by its own rule, and the edges of those with a share."""
+    units = [
+        # on, was on, latched, low, high, gradient
+        (0, 0, 0, 100, 0, 0.0, "never_on"),
+        (50, 4, 0, 0, 0, 0.0, "gradient_dead"),
+        (1, 1, 1, 99, 0, 1.0, "latched"),  # on at 1 %, which is not below it
+        (10, 4, 4, 90, 0, 1.0, "latched"),
+        (10, 4, 3, 90, 0, 1.0, "ordinary"),
+        (5, 4, 0, 60, 35, 1.0, "saturated_low"),
+        (5, 4, 0, 35, 60, 1.0, "saturated_high"),
+        (6, 4, 0, 35, 59, 1.0, "ordinary"),
+        (200, 4, 0, 0, 0, 1.0, "always_on"),
+        (50, 3, 0, 50, 0, 1.0, "sequence_dead"),
+        (1, 4, 0, 199, 0, 1.0, "sleeping"),
+    ]
+    found = []
+    for *counts, _ in units:
+        steps = 200 if 200 in counts or 199 in counts else 100
+        arrays = [np.array([float(c)]) for c in counts]
+        found.append(CLASSES[passes.first_class(*arrays, steps, 4)[0]])
+    assert found == [name for *_, name in units]
 
 
 @pytest.mark.parametrize("size", [1.0, 1e-25])

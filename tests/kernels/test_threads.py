@@ -133,6 +133,7 @@ class TeamOfOne:
     """OpenMP where the person allows it one thread only."""
 
     omp_get_num_threads = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 1)
+    omp_in_parallel = staticmethod(lambda: 0)
 
     def GOMP_parallel(self, function, frame, workers, flags):
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)(frame)
@@ -141,6 +142,29 @@ class TeamOfOne:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the threads are Python's")
 def test_the_threads_are_those_that_pytorch_runs_on():
     assert "OpenMP" not in torch.__config__.parallel_info() or pool.openmp() is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the threads are Python's")
+@pytest.mark.parametrize("name", GATES)
+def test_a_member_of_a_team_makes_its_calls_alone(name, threads):
+    library = pool.openmp()
+    if library is None:
+        pytest.skip("this PyTorch does not run on OpenMP")
+    given, found = call(name, 9, 37, 5, 40, dtype=torch.float32), []
+    threads(1)
+    alone = given.gradients()
+    threads(2)
+    assert pool.threads() == 2
+
+    def member(_):
+        found.append((pool.threads(), given.gradients()))
+
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(member)
+    library.GOMP_parallel(ctypes.cast(function, ctypes.c_void_p), None, 2, 0)
+    assert len(found) == 2
+    for count, gradients in found:
+        assert count == 1 and all(map(torch.equal, alone, gradients))
+    assert pool.threads() == 2
 
 
 def test_calls_from_many_threads_at_once(threads):

@@ -248,7 +248,7 @@ class Record:
     @cached_property
     def full(self) -> bool:
         """Whether there is no padding."""
-        return int(self.lengths.min()) == self.run.states.shape[0]
+        return bool((self.lengths == self.run.states.shape[0]).all())
 
     @cached_property
     def longest(self) -> int:
