@@ -18,7 +18,13 @@ import throughtime.nn as ours
 from throughtime.errors import TraceError
 from throughtime.gradients import measure, trace
 from throughtime.gradients.measure.beside import side_by_side
-from throughtime.gradients.measure.onestep import commutator, eigenvalues, henrici, radii
+from throughtime.gradients.measure.onestep import (
+    commutator,
+    eigenvalues,
+    henrici,
+    radii,
+    singular_values,
+)
 from throughtime.gradients.measure.transport import (
     _step_by_step,
     reach,
@@ -429,6 +435,20 @@ def test_the_spectral_radius_from_powers_is_that_from_eigenvalues(module):
     assert fast.commutator == slow.commutator > 0
     assert math.isnan(fast.non_normality) and 0 < slow.non_normality < 1
     np.testing.assert_array_equal(fast.singular_values, slow.singular_values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_singular_values(dtype):
+    """Also of a matrix of low rank, of one far below 1, and of none."""
+    some = torch.randn(4, 30, 30, dtype=dtype)
+    some[1] = some[1, :, :3] @ some[1, :3]
+    some[2] *= 1e-30
+    some[3] = 0.0
+    found = singular_values(some)
+    for one, values in zip(some, found, strict=True):
+        expected = np.linalg.svd(one.double().numpy(), compute_uv=False)
+        np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-7 * expected.max())
+    assert singular_values(some[:0]).shape == (0, 30)
 
 
 def matrices(kind, n=80):

@@ -99,13 +99,25 @@ def one_step(
         chi=_chi(record) if r.kind == "elman" and r.leak == 1 else None,
         steps=tuple(steps),
         gain=np.array([one.mean() for one in squares]) / r.state_size,
-        singular_values=numpy(torch.linalg.svdvals(j)),
+        singular_values=singular_values(j),
         spectral_radius=_mean(radius[: len(j)]),
         non_normality=math.nan if values is None else _mean(henrici(whole, values[: len(j)])),
         commutator=_mean(commutator(j)),
         weight_radius=None if weight is None else float(radius[-1]),
         weight_peak=_peak(weight) if weight is not None and peak else None,
     )
+
+
+def singular_values(matrices: Tensor) -> Array:
+    """Those of each of some (N, S, S) matrices, (N, S), largest first.
+
+    Of float32 as roots of the eigenvalues of A Aᵀ in double precision: faster than the SVD, and off
+    by about 1e-8 of the largest at most, where the SVD is off by 5e-7 of it.
+    """
+    if matrices.dtype == torch.float64:
+        return numpy(torch.linalg.svdvals(matrices))
+    a = matrices.double()
+    return np.sqrt(np.maximum(numpy(torch.linalg.eigvalsh(torch.bmm(a, a.mT))), 0))[:, ::-1]
 
 
 def eigenvalues(matrices: Tensor) -> Array:
