@@ -658,6 +658,16 @@ def test_state_growth():
     assert found.dimension == 1 and found.participation == pytest.approx(1)
 
 
+def test_participation_of_a_sample_of_the_steps():
+    record = traced(nn.RNN(3, 16), torch.randn(60, 8, 3))["l0"]
+    whole, half = measure.health(record), measure.health(record, points=60 * 8 * 16 // 2)
+    states = record.state.flatten(0, 1)[::2].double().numpy()
+    kappa = np.linalg.eigvalsh(np.cov(states.T))
+    assert half.participation == pytest.approx(kappa.sum() ** 2 / (kappa**2).sum(), rel=1e-4)
+    assert half.participation != whole.participation
+    np.testing.assert_array_equal(half.rms, whole.rms)
+
+
 def test_participation_ratio():
     layer = ours.RNN(4, 4, nonlinearity="identity", bias=False, dtype=torch.float64)
     layer.weight_hh_l0.data.zero_()

@@ -39,10 +39,10 @@ from throughtime.gradients.measure.series import (
     numpy,
     spread,
     steps_of,
+    thinned,
     valid_steps,
 )
 from throughtime.gradients.measure.transport import reach
-from throughtime.gradients.measure.usage import thinned
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
 from throughtime.gradients.record.recurrence import Recurrence
@@ -55,7 +55,7 @@ _ROWS, _COLUMNS = 64, 240
 _EXPONENTS, _SEQUENCES = 64, 8
 _STARTS, _START_SEQUENCES = 4, 2
 _TINY_STATE = 64
-_POINTS = 16_384
+_POINTS, _STATES = 16_384, 65_536
 _HISTORY = 16_384
 
 
@@ -114,7 +114,7 @@ def _measures(
         "transport": lambda: transport(some()),
         "usage": lambda: {place: usage(some(), place, points=_POINTS) for place in _places(r)},
         "budget": lambda: budget(some()),
-        "health": lambda: health(some()),
+        "health": lambda: health(some(), points=_STATES),
         "split": lambda: split(some()),
         "signal": lambda: signal(record),
         "sample": lambda: _sample(record, some()),

@@ -17,6 +17,7 @@ from throughtime.gradients.measure.series import (
     numpy,
     slope_of,
     steps_of,
+    thinned,
 )
 from throughtime.gradients.record.record import Record
 
@@ -40,8 +41,13 @@ class Health:
     units: int
 
 
-def health(record: Record) -> Health:
+def health(record: Record, points: int | None = None) -> Health:
     """Growth of the state's norm and its participation ratio.
+
+    Args:
+        record: one layer and direction.
+        points: of how many numbers the covariance is, about: all units at steps evenly spread; all
+            steps by default.
 
     Source:
         D. Krueger and R. Memisevic (ICLR 2016) for norms that grow; the participation ratio as in
@@ -57,7 +63,7 @@ def health(record: Record) -> Health:
         rms = np.sqrt(mean(np.where(alive, squares.numpy(), np.nan)))
         backward = np.sqrt(mean(by_lag(record, squares)))[:longest]
     recent = log(backward[: max(2, longest // 2)])[::-1]
-    variances = _variances(steps_of(record, states))
+    variances = _variances(steps_of(record, states)[:: thinned(states, points)])
     return Health(
         rms=rms,
         growth=slope_of(recent),

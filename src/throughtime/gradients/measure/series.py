@@ -22,6 +22,11 @@ def steps_of(record: Record, sequence: Tensor) -> Tensor:
     return sequence.flatten(0, 1) if record.full else sequence[record.alive]
 
 
+def thinned(whole: Tensor, points: int | None) -> int:
+    """Every how many-th step to look at for about so many numbers."""
+    return 1 if points is None else max(1, whole.numel() // points)
+
+
 def squared_norms(tensor: Tensor) -> Tensor:
     """‖·‖² over the last axis in float64, on the CPU."""
     return passes.sizes(tensor).square_()

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from throughtime.gradients import passes
 from throughtime.gradients.measure.census import check_place
-from throughtime.gradients.measure.series import Array, numpy, steps_of
+from throughtime.gradients.measure.series import Array, numpy, steps_of, thinned
 from throughtime.gradients.record import curve
 from throughtime.gradients.record.record import Record
 
@@ -90,11 +89,6 @@ def usage(
         linearity=passes.correlation(rows, passes.rows(value)),
         rms_slope=math.sqrt((passes.norms(slopes) ** 2).mean() / slopes.shape[1]),
     )
-
-
-def thinned(whole: Tensor, points: int | None) -> int:
-    """Every how many-th step to look at for about so many numbers."""
-    return 1 if points is None else max(1, whole.numel() // points)
 
 
 def _edges(points: Array, bins: int) -> Array:
