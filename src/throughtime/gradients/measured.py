@@ -39,7 +39,6 @@ from throughtime.gradients.measure.series import (
     numpy,
     spread,
     steps_of,
-    thinned,
     valid_steps,
 )
 from throughtime.gradients.measure.transport import reach
@@ -189,9 +188,9 @@ def _about(record: Record, costly: bool) -> dict[str, Any]:
 def _plain(some: Record, taken: dict[str, Any]) -> dict[str, Any]:
     """Measures as JSON holds them, and what their page shows besides."""
     counted, law, exponents = taken["census"], taken["one_step"], taken["lyapunov"]
-    start = taken.pop("lyapunov_start")
+    start = taken["lyapunov_start"]
     return plain(
-        taken
+        {name: found for name, found in taken.items() if name != "lyapunov_start"}
         | {
             "shares": counted.shares,
             "barcode": _barcode(some, counted.label, taken["usage"][counted.place]),
@@ -292,7 +291,7 @@ def _barcode(
         "units": units,
         "classes": [label[unit] for unit in units],
         "place": used.place,
-        "density": _densities(steps_of(record, a)[:: thinned(a, _POINTS)], used)[units].round(4),
+        "density": _densities(steps_of(record, a, _POINTS), used)[units].round(4),
         "on": some.round(3),
         "share": shares.mean(-1),
     }

@@ -1,7 +1,8 @@
 """Passes over a record that read every number once, where tensor operations would make many.
 
 Plain loops, compiled by Numba when they are first called and kept on disk. Arrays have time first,
-then sequences, then a block (of the gates, say), then units. Sums are taken in double precision.
+then sequences, then a block (of the gates, say), then units. Sums are taken in double precision
+unless a pass says otherwise.
 """
 
 from __future__ import annotations
@@ -85,21 +86,6 @@ def norms(x):
 
 
 @_compiled
-def means(x):
-    """The mean of what is a number in each row of x (N, B); no number where nothing is."""
-    N, B = x.shape
-    found = np.empty(N)
-    for i in range(N):
-        total, count = 0.0, 0
-        for b in range(B):
-            there = x[i, b] == x[i, b]
-            total += x[i, b] if there else 0.0
-            count += there
-        found[i] = total / count if count else np.nan
-    return found
-
-
-@_compiled
 def sums(x):
     """Of each row of x (N, B) the sum of what is a number, and how many are; (2, N)."""
     N, B = x.shape
@@ -114,7 +100,10 @@ def sums(x):
 
 @_compiled
 def overlaps(x, y):
-    """‖Σ_b x_b y_bᵀ‖_F of each step of x (T, B, N) and y (T, B, H)."""
+    """‖Σ_b x_b y_bᵀ‖_F of each step of x (T, B, N) and y (T, B, H).
+
+    The products of two rows are summed in their own precision.
+    """
     (T, B, N), H = x.shape, y.shape[2]
     found = np.empty(T)
     for t in range(T):
@@ -373,7 +362,7 @@ def on_and_off(slope, bound, delta, gate, lengths):
 
     Returns:
         (4, H): steps on; sequences in which it was on; those of them in which it came on once and
-        was off at the end; Σ |δ|.
+        was off at the end; Σ |δ|. Those of one sequence are summed in the slopes' precision.
     """
     T, B, H = slope.shape
     found, zeros = np.zeros((4, H)), np.zeros((4, B, H), slope.dtype)

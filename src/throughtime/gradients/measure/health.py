@@ -17,7 +17,6 @@ from throughtime.gradients.measure.series import (
     numpy,
     slope_of,
     steps_of,
-    thinned,
 )
 from throughtime.gradients.record.record import Record
 
@@ -55,15 +54,10 @@ def health(record: Record, points: int | None = None) -> Health:
     """
     states, longest = record.run.states, record.longest
     squares = record.run.state_size**2 / states.shape[-1]
-    if record.full:
-        rms = np.sqrt(mean(squares.numpy()))
-        backward = rms[::-1]
-    else:
-        alive = record.alive.numpy(force=True)
-        rms = np.sqrt(mean(np.where(alive, squares.numpy(), np.nan)))
-        backward = np.sqrt(mean(by_lag(record, squares)))[:longest]
+    backward = np.sqrt(mean(by_lag(record, squares)))[:longest]
+    rms = np.sqrt(mean(np.where(record.alive.numpy(force=True), squares.numpy(), np.nan)))
     recent = log(backward[: max(2, longest // 2)])[::-1]
-    variances = _variances(steps_of(record, states)[:: thinned(states, points)])
+    variances = _variances(steps_of(record, states, points))
     return Health(
         rms=rms,
         growth=slope_of(recent),

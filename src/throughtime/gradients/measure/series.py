@@ -17,14 +17,10 @@ def numpy(tensor: Tensor) -> Array:
     return tensor.double().numpy(force=True)
 
 
-def steps_of(record: Record, sequence: Tensor) -> Tensor:
-    """The valid steps of a (T, B, ·) tensor as rows."""
-    return sequence.flatten(0, 1) if record.full else sequence[record.alive]
-
-
-def thinned(whole: Tensor, points: int | None) -> int:
-    """Every how many-th step to look at for about so many numbers."""
-    return 1 if points is None else max(1, whole.numel() // points)
+def steps_of(record: Record, sequence: Tensor, points: int | None = None) -> Tensor:
+    """The valid steps of a (T, B, ·) tensor as rows; for about ``points`` numbers every so many."""
+    rows = sequence.flatten(0, 1) if record.full else sequence[record.alive]
+    return rows if points is None else rows[:: max(1, sequence.numel() // points)]
 
 
 def squared_norms(tensor: Tensor) -> Tensor:
@@ -63,25 +59,15 @@ def by_lag(record: Record, per_step: Tensor) -> Array:
 
 def mean(values: Array) -> Array:
     """Mean over sequences, NaN where there is none."""
-    return passes.means(_rows(values)).reshape(values.shape[:-1])
+    found, count = sums(values)
+    return passes.ratio(found.ravel(), count.ravel()).reshape(found.shape)
 
 
 def sums(values: Array) -> tuple[Array, Array]:
     """Sum over sequences of what is a number, and how many are."""
-    found, count = passes.sums(_rows(values)).reshape(2, *values.shape[:-1])
+    rows = np.ascontiguousarray(values, float).reshape(-1, values.shape[-1])
+    found, count = passes.sums(rows).reshape(2, *values.shape[:-1])
     return found, count
-
-
-def _rows(values: Array) -> Array:
-    return np.ascontiguousarray(values, float).reshape(-1, values.shape[-1])
-
-
-def rms(values: Array) -> Array:
-    """Root mean square over sequences of what is not negative, also where squares would vanish."""
-    finite = np.where(np.isfinite(values), values, 0.0)
-    largest = finite.max(-1, keepdims=True, initial=0.0)
-    unit = np.where(largest > 0, largest, 1.0)
-    return np.sqrt(mean((values / unit) ** 2)) * unit[..., 0]
 
 
 def spread(values: Array) -> Array:

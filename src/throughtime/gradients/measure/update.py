@@ -87,7 +87,7 @@ def truncation(record: Record, window: int) -> float:
         R. Williams and J. Peng (1990) for truncation; C. Tallec and Y. Ollivier (2017) for its
         bias.
     """
-    squares = by_lag(record, record.run.total.double().square().sum(-1))
+    squares = by_lag(record, record.run.total_size**2)
     sizes = np.nan_to_num(np.sqrt(mean(squares)))
     return float(sizes[window:].sum() / sizes.sum()) if sizes.sum() else float("nan")
 

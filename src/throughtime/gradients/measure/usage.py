@@ -10,7 +10,7 @@ import torch
 
 from throughtime.gradients import passes
 from throughtime.gradients.measure.census import check_place
-from throughtime.gradients.measure.series import Array, numpy, steps_of, thinned
+from throughtime.gradients.measure.series import Array, numpy, steps_of
 from throughtime.gradients.record import curve
 from throughtime.gradients.record.record import Record
 
@@ -71,7 +71,7 @@ def usage(
     r, orbit = record.recurrence, record.run.orbit
     place = check_place(record, r.main_place if place is None else place)
     phi, a = r.activation_of(place), orbit.argument(place)
-    seen = steps_of(record, a)[:: thinned(a, points)].contiguous()
+    seen = steps_of(record, a, points).contiguous()
     value, slope = curve.value(phi, seen), curve.slope(phi, seen)
     rows, slopes = passes.rows(seen), passes.rows(slope)
     edges = _edges(rows, bins)
@@ -97,14 +97,8 @@ def _edges(points: Array, bins: int) -> Array:
     some = np.sort(some[np.isfinite(some)]).astype(float)
     if not len(some):
         return np.linspace(-1.0, 1.0, bins + 1)
-    low, high = (_quantile(some, share) for share in (0.001, 0.999))
+    low, high = np.interp([0.001, 0.999], np.linspace(0, 1, len(some)), some)
     return np.linspace(low, high, bins + 1) + (0 if high > low else np.linspace(-1, 1, bins + 1))
-
-
-def _quantile(ascending: Array, share: float) -> float:
-    place, part = divmod(share * (len(ascending) - 1), 1)
-    low, high = ascending[int(place)], ascending[min(int(place) + 1, len(ascending) - 1)]
-    return float(low + part * (high - low))
 
 
 def _density(points: Array, edges: Array) -> Array:

@@ -221,7 +221,7 @@ class Orbit:
             return Pulled(total, delta, hidden, None)
         return Pulled(total, delta, hidden, torch.addcmul(carried, total, self.to_cell))
 
-    def at(self, t: int, sequences: Tensor | slice) -> Orbit:
+    def at(self, t: int, sequences: Tensor) -> Orbit:
         """One step of some sequences alone, T = 1."""
         step, c = (slice(t, t + 1), sequences), self.cell_before
         return replace(
