@@ -219,17 +219,12 @@ def _law(some: Record, costly: bool) -> OneStep:
 def _sample(record: Record, some: Record) -> dict[str, Any]:
     count, whole = len(some.lengths), len(record.lengths)
     size = numpy(record.run.total_size**2).sum(0)
-    spread = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
+    scatter = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
     return {
         "sequences": count,
-        "error": spread * ((1 - count / whole) / count) ** 0.5,
-        "total": _size(some),
+        "error": scatter * ((1 - count / whole) / count) ** 0.5,
+        "total": spread(by_time(record, record.run.total_size)[:, :count])[0],
     }
-
-
-def _size(record: Record) -> np.ndarray:
-    """rms‖g_t‖ by time, as ``signal`` has it."""
-    return spread(by_time(record, record.run.total_size))[0]
 
 
 def _one_step(found: OneStep) -> dict[str, Any]:
@@ -376,7 +371,7 @@ def _others(record: Record, compare: Sequence[object] | None) -> dict[str, Any]:
         other = counterfactual(record, phi)
         rho, horizon = reach(other)
         found[other.recurrence.phi.name] = {
-            "total": _size(other),
+            "total": spread(by_time(other, other.run.total_size))[0],
             "rho": rho,
             "horizon": horizon,
             "shares": census(other).shares,

@@ -83,7 +83,8 @@ def one_step(
     jacobians, squares = [], []
     for t in steps:
         alive = [b for b, length in enumerate(lengths) if length > t][:sequences]
-        here = orbit.at(t, torch.tensor(alive)).linearise().jacobian(0)
+        some = slice(sequences) if record.full else alive
+        here = orbit.at(t, some).linearise().jacobian(0)
         jacobians.append(here)
         squares.append(passes.norms(passes.rows(here.flatten(1))) ** 2)
     j, whole = torch.cat(jacobians), np.concatenate(squares)

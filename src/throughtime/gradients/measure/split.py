@@ -47,8 +47,8 @@ def split(record: Record) -> Split:
         The directional gain of R. Pascanu, T. Mikolov, Y. Bengio (ICML 2013), factored at the
         pre-activation.
     """
-    source, delta, parts, carried = _paths(record)
-    before, middle = squared_norms(source), squared_norms(delta)
+    before, delta, parts, carried = _paths(record)
+    middle = squared_norms(delta)
     if carried is None:
         before, middle, after = _pooled(record, [before, middle, squared_norms(parts[0])])
         rest, paths = after, {record.recurrence.gates[0]: passes.ratio(after, after)}
@@ -69,9 +69,10 @@ def split(record: Record) -> Split:
 
 
 def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """What was there, δ, and what of it arrives one step earlier; (T-1, B, ·) from step 1.
+    """‖what was there‖² (T-1, B), δ, and what of it arrives one step earlier, (T-1, B, ·).
 
-    The last two are what comes through each gate, (N, T-1, B, ·), and what goes on without one.
+    From step 1 on. The last two are what comes through each gate, (N, T-1, B, ·), and what goes on
+    without one.
     """
     r, run = record.recurrence, record.run
     inside, hidden = run.orbit, run.pulled.hidden[1:]
@@ -79,13 +80,13 @@ def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     by_gate = hidden.flatten(0, 1).unflatten(-1, shape).transpose(0, 1)
     parts = torch.bmm(by_gate, r.w_hh.unflatten(0, shape)).unflatten(1, hidden.shape[:2])
     if r.kind != "lstm":
-        source = run.pulled.total[1:]
-        return source, hidden, parts, None if inside.carry is None else inside.carry[1:] * source
+        on = None if inside.carry is None else inside.carry[1:] * run.pulled.total[1:]
+        return run.total_size[1:] ** 2, hidden, parts, on
     assert run.pulled.cell is not None and inside.to_cell is not None
     assert inside.carry is not None
     source = run.pulled.cell[1:]
     through = (parts if r.w_hr is None else parts @ r.w_hr) * inside.to_cell[:-1]
-    return source, hidden, through, inside.carry[1:] * source
+    return squared_norms(source), hidden, through, inside.carry[1:] * source
 
 
 def _pooled(record: Record, values: Sequence[Tensor]) -> Array:

@@ -20,8 +20,15 @@ from throughtime.kernels.tap import TOLD, recording
 
 @dataclass
 class Cotangents:
-    """The gradients of the tensors a call returned, filled in by the backward pass."""
+    """The gradients of the tensors a call returned, filled in by the backward pass.
 
+    Attributes:
+        found: by name.
+        lasting: whether the tensors autograd brings are safe from changes in place, as those of a
+            pass made for looking alone that go on to a fused layer; others are copied.
+    """
+
+    lasting: bool = False
     found: dict[str, Tensor] = field(default_factory=dict)
 
     def watch(self, name: str, tensor: Tensor, part: tuple[slice, ...] = ()) -> None:
@@ -40,7 +47,11 @@ class Cotangents:
             return
         gradient = gradient.detach()[part]
         known = self.found.get(name)
-        self.found[name] = gradient.clone() if known is None else known + gradient
+        if known is not None:
+            gradient = known + gradient
+        elif not self.lasting:
+            gradient = gradient.clone()
+        self.found[name] = gradient
 
 
 @dataclass
@@ -203,6 +214,7 @@ class Capture(AbstractContextManager):
             _lengths(bound.get("lengths"), data),
             _random_state(data) if dropped else None,
             self._sequences,
+            cotangents=Cotangents(self._probing),
         )
         if is_ours(module):
             self._taps[id(module)] = _listening(call)

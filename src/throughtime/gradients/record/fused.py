@@ -71,7 +71,7 @@ def sent_back(
     known = "blocks" in run.told  # by a kernel
     if not run.x.shape[0] or not (known or kernel.runs(run.x, run.h0, run.c0)):
         return None
-    lengths = None if bool((run.lengths == run.x.shape[0]).all()) else run.lengths
+    lengths = None if run.full else run.lengths
     went = [run.h0, run.c0, run.states, run.blocks, lengths]
     if last is not None and last.dim() == 3:
         if len(last) > 1:

@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 
 from torch import Tensor, nn
 
 from throughtime.gradients.record.pointwise import pointwise
 from throughtime.gradients.record.recurrence import GATES, Kind, Recurrence
 
-_FUSED: dict[type, Kind] = {nn.RNN: "elman", nn.GRU: "gru", nn.LSTM: "lstm"}
-_CELLS: dict[type, Kind] = {nn.RNNCell: "elman", nn.GRUCell: "gru", nn.LSTMCell: "lstm"}
+_TORCH = (nn.RNNBase, nn.RNNCellBase)
 
 _WRAPPERS = ("", "_orig_mod", "module")
 
 
 def fused_kind(module: nn.Module) -> Kind | None:
     """The recurrence of a layer that runs all steps in one call; None for any other module."""
-    return _kind(module, _FUSED, ("RNN", "GRU", "LSTM"))
+    return _kind(type(module), ("RNN", "GRU", "LSTM"))
 
 
 def cell_kind(module: nn.Module) -> Kind | None:
     """The recurrence of a cell called once a step; None for any other module."""
-    return _kind(module, _CELLS, ("RNNCell", "GRUCell", "LSTMCell"))
+    return _kind(type(module), ("RNNCell", "GRUCell", "LSTMCell"))
 
 
-def _kind(module: nn.Module, torch_types: dict[type, Kind], ours: tuple[str, ...]) -> Kind | None:
-    for known, kind in torch_types.items():
-        if isinstance(module, known):
-            return kind
-    own = sys.modules.get("throughtime.nn")
-    for name, kind in zip(ours, GATES, strict=True):
-        if own is not None and isinstance(module, getattr(own, name)):
-            return kind
+@lru_cache(maxsize=1024)
+def _kind(of: type, names: tuple[str, str, str]) -> Kind | None:
+    for room in (nn, sys.modules.get("throughtime.nn")):
+        for name, kind in zip(names, GATES, strict=True):
+            if room is not None and issubclass(of, getattr(room, name)):
+                return kind
     return None
 
 
 def is_ours(module: nn.Module) -> bool:
     """Whether a layer is one of ``throughtime.nn``."""
-    return not isinstance(module, (*_FUSED, *_CELLS))
+    return not isinstance(module, _TORCH)
 
 
 def recurrent_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -90,7 +88,7 @@ def _recurrence(module: nn.Module, suffix: str) -> Recurrence:
 
 
 def _activations(module: nn.Module, kind: Kind, suffix: str) -> tuple[object, ...]:
-    if isinstance(module, (*_FUSED, *_CELLS)):
+    if isinstance(module, _TORCH):
         nonlinearity = getattr(module, "nonlinearity", "tanh")
         return {
             "elman": (nonlinearity,),

@@ -60,6 +60,11 @@ class Run:
     back: Pulled | None = None
 
     @cached_property
+    def full(self) -> bool:
+        """Whether there is no padding."""
+        return not len(self.lengths) or int(self.lengths.min()) == self.states.shape[0]
+
+    @cached_property
     def orbit(self) -> Orbit:
         """What went on inside."""
         if self.inside is not None:
@@ -245,10 +250,10 @@ class Record:
         """(T, B) bool: which steps are no padding; the same in time and in run order."""
         return valid(self.run.states.shape[0], self.lengths)
 
-    @cached_property
+    @property
     def full(self) -> bool:
         """Whether there is no padding."""
-        return bool((self.lengths == self.run.states.shape[0]).all())
+        return self.run.full
 
     @cached_property
     def longest(self) -> int:

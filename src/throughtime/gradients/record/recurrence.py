@@ -221,7 +221,7 @@ class Orbit:
             return Pulled(total, delta, hidden, None)
         return Pulled(total, delta, hidden, torch.addcmul(carried, total, self.to_cell))
 
-    def at(self, t: int, sequences: Tensor) -> Orbit:
+    def at(self, t: int, sequences: slice | list[int]) -> Orbit:
         """One step of some sequences alone, T = 1."""
         step, c = (slice(t, t + 1), sequences), self.cell_before
         return replace(
@@ -391,7 +391,7 @@ class Linearisation:
         rows = self.to_hidden[t].unsqueeze(-1) * r.w_hh
         gates = rows.unflatten(1, (len(r.gates), r.hidden_size))
         if self.to_cell is None or carry is None:
-            moved = gates.sum(1)
+            moved = gates.sum(1) if len(r.gates) > 1 else rows
             if carry is not None:
                 moved.diagonal(dim1=1, dim2=2).add_(carry[t])
             return moved

@@ -22,7 +22,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     modes = [(m, m.training) for m in model.modules()]
     buffers = [
         (m, name, b, b.clone())
-        for m in model.modules()
+        for m, _ in modes
         for name, b in m._buffers.items()
         if b is not None
     ]
