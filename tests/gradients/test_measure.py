@@ -163,6 +163,42 @@ def test_split_of_what_is_far_below_what_is_injected(gain):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=2e-5)
 
 
+def halved(cell, x):
+    """The states of a cell whose caller halves each before it goes on, and at one step drops it."""
+    states = []
+    for t, step in enumerate(x):
+        states.append(cell(step, states[-1] * (0.0 if t == 6 else 0.5) if states else None))
+    return torch.stack(states)
+
+
+INJECTED = {
+    "last step": lambda y: y[-1].sin().sum(),
+    "some": lambda y: y[4, :3].sum() + y[::5, 2].square().sum(),
+    "none but zeros": lambda y: y[-1, 0].sum() + 0 * y[3].sum(),
+    "last unit": lambda y: y[:, :, -1].sum(),
+}
+
+
+@pytest.mark.parametrize("run", [lambda m, x: m(x)[0], halved])
+@pytest.mark.parametrize("loss", INJECTED)
+def test_split_is_that_of_the_product(run, loss):
+    """Wherever the loss injects, and where the caller changes states between the steps."""
+    torch.manual_seed(0)
+    module = (nn.RNNCell if run is halved else nn.RNN)(3, H, dtype=torch.float64)
+    x = torch.randn(T, B, 3, dtype=torch.float64)
+    ((_, record),) = trace(module, x, lambda m, x: INJECTED[loss](run(m, x))).records.items()
+    found, w = measure.split(record), record.recurrence.w_hh
+    delta, total = record.delta[1:], record.total[1:]
+    for values, above, below in (
+        (found.total, delta @ w, total),
+        (found.weights, delta @ w, delta),
+    ):
+        sizes = [(part**2).sum((1, 2)).sqrt() for part in (above, below)]
+        there = sizes[1] > 0
+        expected = torch.where(there, (sizes[0] / sizes[1]).log(), torch.nan)
+        np.testing.assert_allclose(values[1:], expected, rtol=1e-10)
+
+
 def test_split_of_what_arrives_is_all_that_arrives(module):
     """Undo the injection at t-1: what is left is what came through time."""
     record = traced(module)["l0"]

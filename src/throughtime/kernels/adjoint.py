@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -90,8 +91,12 @@ class Recurrence:
         )  # fmt: skip
 
     def _cell(self, like: Tensor) -> tuple[Any, Tensor | None]:
-        found, w_hh = registry.activations_of(self._places), self._weights[1]
-        assert found is not None and w_hh is not None
-        activations, learnt = found
-        cell = registry.cell(self._name, activations, learnt, self._leak)
+        (cell, found), w_hh = self._written, self._weights[1]
+        assert w_hh is not None
         return cell, dispatch.theta_of(self._places, *found, like, w_hh.shape[1])
+
+    @cached_property
+    def _written(self) -> tuple[Any, Any]:
+        found = registry.activations_of(self._places)
+        assert found is not None
+        return registry.cell(self._name, *found, self._leak), found

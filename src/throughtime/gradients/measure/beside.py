@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def side_by_side(device: torch.device, measures: Mapping[str, Callable[[], Any]]
 
     def share(_: int) -> None:
         try:  # what a thread is set to is its own: all are to work in the same way
-            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            with torch.no_grad(), _full_precision(device.type):
                 for name, measure in waiting:
                     found[name] = measure()
         except BaseException as error:
@@ -44,3 +45,9 @@ def side_by_side(device: torch.device, measures: Mapping[str, Callable[[], Any]]
     for error in failed:
         raise error
     return found
+
+
+def _full_precision(device: str) -> AbstractContextManager:
+    """Without autocast; to enter where it is off already would cost more than some measures do."""
+    on = torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()

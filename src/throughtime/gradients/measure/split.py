@@ -47,46 +47,49 @@ def split(record: Record) -> Split:
         The directional gain of R. Pascanu, T. Mikolov, Y. Bengio (ICML 2013), factored at the
         pre-activation.
     """
-    before, delta, parts, carried = _paths(record)
-    middle = squared_norms(delta)
-    if carried is None:
-        before, middle, after = _pooled(record, [before, middle, squared_norms(parts[0])])
-        rest, paths = after, {record.recurrence.gates[0]: passes.ratio(after, after)}
+    r, run = record.recurrence, record.run
+    hidden, carry = run.pulled.hidden[1:], run.orbit.carry
+    middle = squared_norms(hidden)
+    if carry is None:
+        sizes = [run.total_size[1:] ** 2, middle, _come_back(record, hidden)]
+        before, middle, after = _pooled(record, sizes)
+        rest, paths = after, {r.gates[0]: passes.ratio(after, after)}
     else:
-        found = torch.from_numpy(passes.along(passes.steps(parts), passes.steps(carried)))
-        before, middle, after, rest, itself, *shares = _pooled(record, [before, middle, *found])
-        names = ("carry", *record.recurrence.gates)
+        source, parts = _paths(record, hidden)
+        carried = passes.steps(carry[1:] * source)
+        found = torch.from_numpy(passes.along(passes.steps(parts), carried))
+        sizes = [squared_norms(source), middle, *found]
+        before, middle, after, rest, itself, *shares = _pooled(record, sizes)
+        names = ("carry", *r.gates)
         paths = {
             name: passes.ratio(share, itself) for name, share in zip(names, shares, strict=True)
         }
     total, slope, weights = passes.gains(before, middle, after, rest)
-    return Split(
-        total,
-        slope,
-        weights,
-        paths,
-    )
+    return Split(total, slope, weights, paths)
 
 
-def _paths(record: Record) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """‖what was there‖² (T-1, B), δ, and what of it arrives one step earlier, (T-1, B, ·).
+def _come_back(record: Record, delta: Tensor) -> Tensor:
+    """‖W_hhᵀ δ_t‖² for t ≥ 1, (T-1, B): ‖g_{t-1}‖² where nothing is injected at t-1."""
+    run, w_hh = record.run, record.recurrence.w_hh
+    if not record.linked:
+        return squared_norms(delta @ w_hh)
+    found = run.total_size[:-1] ** 2
+    injected = run.injected[:-1].ne(0).any(-1)
+    found[injected.cpu()] = squared_norms(delta[injected] @ w_hh)
+    return found
 
-    From step 1 on. The last two are what comes through each gate, (N, T-1, B, ·), and what goes on
-    without one.
-    """
+
+def _paths(record: Record, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """What was there, (T-1, B, ·), and what of it comes through each gate, (N, T-1, B, ·)."""
     r, run = record.recurrence, record.run
-    inside, hidden = run.orbit, run.pulled.hidden[1:]
     shape = len(r.gates), r.hidden_size
     by_gate = hidden.flatten(0, 1).unflatten(-1, shape).transpose(0, 1)
     parts = torch.bmm(by_gate, r.w_hh.unflatten(0, shape)).unflatten(1, hidden.shape[:2])
     if r.kind != "lstm":
-        on = None if inside.carry is None else inside.carry[1:] * run.pulled.total[1:]
-        return run.total_size[1:] ** 2, hidden, parts, on
-    assert run.pulled.cell is not None and inside.to_cell is not None
-    assert inside.carry is not None
-    source = run.pulled.cell[1:]
-    through = (parts if r.w_hr is None else parts @ r.w_hr) * inside.to_cell[:-1]
-    return squared_norms(source), hidden, through, inside.carry[1:] * source
+        return run.pulled.total[1:], parts
+    assert run.pulled.cell is not None and run.orbit.to_cell is not None
+    through = (parts if r.w_hr is None else parts @ r.w_hr) * run.orbit.to_cell[:-1]
+    return run.pulled.cell[1:], through
 
 
 def _pooled(record: Record, values: Sequence[Tensor]) -> Array:

@@ -86,14 +86,15 @@ def transport(
     state, cell = _arrived(record, probes, seed, cells)
     rho, _, _, zero, _ = spread(state)
     slope, horizon = passes.resampled(state, _times(state.shape[1], resamples, seed), epsilon)
-    decay = np.where(slope < 0, -1 / np.where(slope < 0, slope, -1.0), np.inf)
+    decay = _estimate(np.where(slope < 0, -1 / np.where(slope < 0, slope, -1.0), np.inf))
+    half = math.log(2)
     return Transport(
         rho=rho,
         log_mean=np.exp(mean(log(np.where(state > 0, state, np.nan)))),
         zero=zero,
         rho_cell=None if cell is None else spread(cell)[0],
-        decay_time=_estimate(decay),
-        half_life=_estimate(decay * np.log(2)),
+        decay_time=decay,
+        half_life=Estimate(decay.value * half, decay.low * half, decay.high * half),
         horizon=_estimate(horizon),
         epsilon=epsilon,
         per_sequence=state,

@@ -72,19 +72,20 @@ def usage(
     place = check_place(record, r.main_place if place is None else place)
     phi, a = r.activation_of(place), orbit.argument(place)
     seen = steps_of(record, a, points).contiguous()
-    value, slope = curve.value(phi, seen), curve.slope(phi, seen)
+    value, slope = curve.both(phi, seen)
     rows, slopes = passes.rows(seen), passes.rows(slope)
     edges = _edges(rows, bins)
     centres = torch.from_numpy((edges[1:] + edges[:-1]) / 2).to(a).unsqueeze(-1)
     if getattr(phi.value, "theta", None):  # it may differ from unit to unit
         centres = centres.expand(-1, a.shape[-1])
+    values, steepness = (numpy(curved).mean(-1) for curved in curve.both(phi, centres))
     return Usage(
         place,
         phi.name,
         edges=edges,
         density=_density(rows, edges),
-        value=numpy(curve.value(phi, centres)).mean(-1),
-        slope=numpy(curve.slope(phi, centres)).mean(-1),
+        value=values,
+        slope=steepness,
         zones=_zones(rows, slopes, epsilon, phi.steepest),
         linearity=passes.correlation(rows, passes.rows(value)),
         rms_slope=math.sqrt((passes.norms(slopes) ** 2).mean() / slopes.shape[1]),

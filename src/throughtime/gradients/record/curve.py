@@ -26,6 +26,12 @@ def slope(phi: Pointwise, a: Tensor) -> Tensor:
     return phi.slope(a) if found is None else found
 
 
+def both(phi: Pointwise, a: Tensor) -> tuple[Tensor, Tensor]:
+    """φ(a) and φ'(a)."""
+    known = value(phi, a)
+    return known, slope(phi, a) if phi.slope_of is None else phi.slope_of(known)
+
+
 def written(phi: Any) -> Any:
     """The activation of the catalogue that a function of PyTorch is; any other as it is."""
     from throughtime.activations import activation

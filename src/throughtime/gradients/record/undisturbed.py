@@ -21,10 +21,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     """
     modes = [(m, m.training) for m in model.modules()]
     buffers = [
-        (m, name, b, b.clone())
-        for m, _ in modes
-        for name, b in m._buffers.items()
-        if b is not None
+        (m, name, b, b.clone()) for m, _ in modes for name, b in m._buffers.items() if b is not None
     ]
     gradients = [(p, p.grad) for p in model.parameters()]
     python, numpy = random.getstate(), np.random.get_state()
