@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,13 @@ def _measures(
 
 def _sample_of(record: Record, sequences: int | None) -> Callable[[], Record]:
     """The record of the first sequences alone, put together when a measure asks for it first."""
-    return cache(partial(record.first, sequences))
+
+    @cache
+    def some() -> Record:
+        _ = record.run.total_size, record.run.injected_size  # of all: for it and for ``signal``
+        return record.first(sequences)
+
+    return some
 
 
 def measured(

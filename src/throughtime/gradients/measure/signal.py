@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from throughtime.gradients import passes
 from throughtime.gradients.measure.series import Array, by_lag, by_time, spread
 from throughtime.gradients.record.record import Record
 
@@ -55,8 +54,7 @@ def signal(record: Record, align: Literal["time", "lag"] = "time") -> Signal:
     """
     arrange = by_time if align == "time" else by_lag
     total, injected = (
-        spread(arrange(record, size))
-        for size in (record.run.total_size, passes.sizes(record.run.injected))
+        spread(arrange(record, size)) for size in (record.run.total_size, record.run.injected_size)
     )
     return Signal(
         align,

@@ -74,8 +74,8 @@ def _come_back(record: Record, delta: Tensor) -> Tensor:
     if not record.linked:
         return squared_norms(delta @ w_hh)
     found = run.total_size[:-1] ** 2
-    injected = run.injected[:-1].ne(0).any(-1)
-    found[injected.cpu()] = squared_norms(delta[injected] @ w_hh)
+    injected = run.injected_size[:-1] != 0
+    found[injected] = squared_norms(delta[injected.to(delta.device)] @ w_hh)
     return found
 
 

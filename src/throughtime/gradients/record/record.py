@@ -123,6 +123,11 @@ class Run:
         return sizes(self.total)
 
     @cached_property
+    def injected_size(self) -> Tensor:
+        """‖e_t‖, (T, B)."""
+        return sizes(self.injected)
+
+    @cached_property
     def state_size(self) -> Tensor:
         """‖h_t‖, (T, B)."""
         return sizes(self.states)
@@ -152,9 +157,12 @@ class Run:
         return torch.cat([(self.h0 @ direction).unsqueeze(0), along[:-1]])
 
     def first(self, sequences: int) -> Run:
-        """The run of the first sequences alone; in one piece what is read more than once."""
+        """The run of the first sequences alone; in one piece what is read more than once.
+
+        Sizes that are known go along.
+        """
         kept, c0, in_cell = slice(sequences), self.c0, self.injected_cell
-        return Run(
+        found = Run(
             self.recurrence,
             self.lengths[kept],
             self.x[:, kept],
@@ -168,6 +176,9 @@ class Run:
             None if self.inside is None else _first(self.inside, kept),
             None if self.back is None else _first(self.back, kept),
         )
+        sizes = {"total_size", "injected_size", "state_size"} & self.__dict__.keys()
+        found.__dict__.update((name, self.__dict__[name][:, kept]) for name in sizes)
+        return found
 
 
 @dataclass(frozen=True)
