@@ -36,7 +36,6 @@ from throughtime.gradients.measure.census import CLASSES, place_of
 from throughtime.gradients.measure.series import (
     by_time,
     mean,
-    numpy,
     spread,
     steps_of,
     valid_steps,
@@ -224,7 +223,7 @@ def _law(some: Record, costly: bool) -> OneStep:
 
 def _sample(record: Record, some: Record) -> dict[str, Any]:
     count, whole = len(some.lengths), len(record.lengths)
-    size = numpy(record.run.total_size**2).sum(0)
+    size = (record.run.total_size**2).sum(0)
     scatter = size.std(ddof=1) / size.mean() if whole > count and size.mean() > 0 else 0.0
     return {
         "sequences": count,

@@ -56,9 +56,9 @@ def steps(tensor: Tensor) -> Array:
     return tensor.contiguous().numpy(force=True)
 
 
-def sizes(tensor: Tensor) -> Tensor:
-    """‖·‖ over the last axis in float64 on the CPU, also where its square would vanish."""
-    return torch.from_numpy(norms(rows(tensor))).view(tensor.shape[:-1])
+def sizes(tensor: Tensor) -> Array:
+    """‖·‖ over the last axis in float64, also where its square would vanish."""
+    return norms(rows(tensor)).reshape(tensor.shape[:-1])
 
 
 @_compiled

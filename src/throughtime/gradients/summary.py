@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from throughtime.gradients.measure import budget, census, signal, split, transport
-from throughtime.gradients.measure.series import numpy
 from throughtime.gradients.plain import plain
 from throughtime.gradients.record.record import Record
 
@@ -107,7 +106,7 @@ def thin(values: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _ends(record: Record) -> tuple[float, float]:
     """Rms‖g‖ over sequences where each begins to run and where it ends."""
-    sizes, lengths = numpy(record.run.total_size), record.lengths.cpu().numpy()
+    sizes, lengths = record.run.total_size, record.lengths.cpu().numpy()
     some = np.flatnonzero(lengths)
     return _rms(sizes[0, some]), _rms(sizes[lengths[some] - 1, some])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from throughtime.gradients import passes
@@ -48,7 +47,7 @@ def budget(record: Record) -> Budget:
     rows, states = delta.flatten(0, 1), previous.flatten(0, 1)
     found = passes.dots(passes.steps(rows @ (rows.T @ states)), passes.steps(states))
     norm = found.sum()
-    shares = torch.from_numpy(found / (norm if norm > 0 else np.nan)).view(delta.shape[:2])
+    shares = (found / (norm if norm > 0 else np.nan)).reshape(delta.shape[:2])
     size = _sizes(delta, previous).sum()
     timed, lagged = (sums(order(record, shares))[0] for order in (by_time, by_lag))
     if not norm > 0:

@@ -55,7 +55,7 @@ def health(record: Record, points: int | None = None) -> Health:
     states, longest = record.run.states, record.longest
     squares = record.run.state_size**2 / states.shape[-1]
     backward = np.sqrt(mean(by_lag(record, squares)))[:longest]
-    rms = np.sqrt(mean(np.where(record.alive.numpy(force=True), squares.numpy(), np.nan)))
+    rms = np.sqrt(mean(np.where(record.alive.numpy(force=True), squares, np.nan)))
     recent = log(backward[: max(2, longest // 2)])[::-1]
     variances = _variances(steps_of(record, states, points))
     return Health(

@@ -191,7 +191,7 @@ def _chi(record: Record) -> Array:
     r, slope = record.recurrence, record.run.orbit.slope_of("h")
     weights = passes.norms(passes.rows(r.w_hh)) ** 2 / r.hidden_size
     found = passes.weighted_squares(passes.rows(slope), weights)
-    return mean(by_time(record, torch.from_numpy(found).view(slope.shape[:2])))
+    return mean(by_time(record, found.reshape(slope.shape[:2])))
 
 
 def _peak(weight: Tensor, powers: int = 100) -> float:

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from throughtime.gradients import passes
 from throughtime.gradients.record.record import Record
-from throughtime.gradients.record.recurrence import run_order
 
 Array = np.ndarray
 
@@ -23,9 +22,9 @@ def steps_of(record: Record, sequence: Tensor, points: int | None = None) -> Ten
     return rows if points is None else rows[:: max(1, sequence.numel() // points)]
 
 
-def squared_norms(tensor: Tensor) -> Tensor:
-    """‖·‖² over the last axis in float64, on the CPU."""
-    return passes.sizes(tensor).square_()
+def squared_norms(tensor: Tensor) -> Array:
+    """‖·‖² over the last axis in float64."""
+    return passes.sizes(tensor) ** 2
 
 
 def valid_steps(record: Record) -> Array:
@@ -33,27 +32,27 @@ def valid_steps(record: Record) -> Array:
     return record.lengths.numpy(force=True)
 
 
-def by_time(record: Record, per_step: Tensor) -> Array:
-    """A (T, B) tensor in run order as NumPy in the order of time, NaN on padding."""
+def by_time(record: Record, per_step: Array) -> Array:
+    """A (T, B) array in run order in the order of time, NaN on padding."""
     if record.full:
-        return numpy(per_step.flip(0) if record.reverse else per_step)
-    lengths = record.lengths.to(per_step.device)
-    timed = run_order(per_step.unsqueeze(-1), lengths, record.reverse).squeeze(-1)
-    return np.where(record.alive.cpu().numpy(), numpy(timed), np.nan)
+        return per_step[::-1] if record.reverse else per_step
+    t, lengths = np.arange(len(per_step))[:, None], valid_steps(record)
+    if record.reverse:
+        per_step = np.take_along_axis(per_step, np.maximum(lengths - 1 - t, 0), axis=0)
+    return np.where(t < lengths, per_step, np.nan)
 
 
-def by_lag(record: Record, per_step: Tensor) -> Array:
-    """A (T, B) tensor in run order as NumPy by lag: row k holds k steps before the last one run.
+def by_lag(record: Record, per_step: Array) -> Array:
+    """A (T, B) array in run order by lag: row k holds k steps before the last one run.
 
     Of T + 1 rows the first is the initial state.
     """
-    values = numpy(per_step)
     if record.full:
-        return values[::-1]
-    rows = len(values)
-    lengths = record.lengths.cpu().numpy() + rows - len(record.run.states)
-    source = lengths[None, :] - 1 - np.arange(rows)[:, None]
-    found = np.take_along_axis(values, np.maximum(source, 0), axis=0)
+        return per_step[::-1]
+    rows = len(per_step)
+    lengths = valid_steps(record) + rows - len(record.run.states)
+    source = lengths - 1 - np.arange(rows)[:, None]
+    found = np.take_along_axis(per_step, np.maximum(source, 0), axis=0)
     return np.where(source >= 0, found, np.nan)
 
 

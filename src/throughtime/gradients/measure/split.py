@@ -57,7 +57,7 @@ def split(record: Record) -> Split:
     else:
         source, parts = _paths(record, hidden)
         carried = passes.steps(carry[1:] * source)
-        found = torch.from_numpy(passes.along(passes.steps(parts), carried))
+        found = passes.along(passes.steps(parts), carried)
         sizes = [squared_norms(source), middle, *found]
         before, middle, after, rest, itself, *shares = _pooled(record, sizes)
         names = ("carry", *r.gates)
@@ -68,14 +68,15 @@ def split(record: Record) -> Split:
     return Split(total, slope, weights, paths)
 
 
-def _come_back(record: Record, delta: Tensor) -> Tensor:
+def _come_back(record: Record, delta: Tensor) -> Array:
     """‖W_hhᵀ δ_t‖² for t ≥ 1, (T-1, B): ‖g_{t-1}‖² where nothing is injected at t-1."""
     run, w_hh = record.run, record.recurrence.w_hh
     if not record.linked:
         return squared_norms(delta @ w_hh)
     found = run.total_size[:-1] ** 2
     injected = run.injected_size[:-1] != 0
-    found[injected] = squared_norms(delta[injected.to(delta.device)] @ w_hh)
+    there = torch.from_numpy(injected).to(delta.device)
+    found[injected] = squared_norms(delta[there] @ w_hh)
     return found
 
 
@@ -92,15 +93,15 @@ def _paths(record: Record, hidden: Tensor) -> tuple[Tensor, Tensor]:
     return run.pulled.cell[1:], through
 
 
-def _pooled(record: Record, values: Sequence[Tensor]) -> Array:
-    """Sums over sequences by time, (N, T), of N (T-1, B) tensors from the second step run on."""
+def _pooled(record: Record, values: Sequence[Array]) -> Array:
+    """Sums over sequences by time, (N, T), of N (T-1, B) arrays from the second step run on."""
     T, B, _ = record.run.states.shape
     whole = np.full((len(values), T, B), np.nan)
-    whole[:, 1:] = [value.numpy(force=True) for value in values]
+    whole[:, 1:] = values
     if record.full:
         timed = whole[:, ::-1] if record.reverse else whole
     else:
-        timed = np.stack([by_time(record, torch.from_numpy(one)) for one in whole])
+        timed = np.stack([by_time(record, one) for one in whole])
     found, count = sums(timed)
     found[count == 0] = np.nan
     return found

@@ -120,17 +120,16 @@ def _arrived(
     """
     state, cell = _sent_back(record, probes, seed, cells)
     if not math.isfinite(record.run.state_size.sum()):
-        over = (~record.run.states.isfinite()).any(-1)
-        through = torch.cat([over.flip(0).cummax(0)[0].flip(0), torch.zeros_like(over[:1])])
-        through = through.to(state.device)
-        state = state.masked_fill(through, torch.nan)
-        cell = None if cell is None else cell.masked_fill(through, torch.nan)
+        over = ~np.isfinite(record.run.state_size)
+        through = np.maximum.accumulate(over[::-1])[::-1]
+        for found in (state,) if cell is None else (state, cell):
+            found[:-1][through] = np.nan
     return by_lag(record, state), None if cell is None else by_lag(record, cell)
 
 
 def _sent_back(
     record: Record, probes: int | None, seed: int, cells: bool
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Array, Array | None]:
     B, P, like = len(record.lengths), record.recurrence.output_size, record.run.states
     if probes is None:
         v = torch.eye(P, dtype=like.dtype, device=like.device).unsqueeze(1).expand(P, B, P)
@@ -142,11 +141,12 @@ def _sent_back(
     if told is None or "total" not in told:
         return _step_by_step(record, v, scale)
 
-    def size(start: Tensor, rest: Tensor) -> Tensor:
-        sizes = torch.cat([passes.sizes(start).unsqueeze(0), passes.sizes(rest)])
+    def size(start: Tensor, rest: Tensor) -> Array:
+        found = np.concatenate([passes.sizes(start)[None], passes.sizes(rest)])
         if len(v) > 1:
-            sizes = passes.sizes(sizes.unflatten(1, (-1, B)).transpose(1, 2))
-        return sizes.div_(scale)
+            by_probe = np.ascontiguousarray(found.reshape(-1, len(v), B).swapaxes(1, 2))
+            found = passes.norms(by_probe.reshape(-1, len(v))).reshape(-1, B)
+        return found / scale
 
     at_state = size(told["dh0"], told["total"])
     if not (lstm and cells):
@@ -164,17 +164,17 @@ def _drawn(probes: int, B: int, P: int, seed: int) -> Tensor:
     return torch.randn(probes, B, P, generator=torch.Generator().manual_seed(seed))
 
 
-def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Tensor, Tensor | None]:
+def _step_by_step(record: Record, v: Tensor, scale: float) -> tuple[Array, Array | None]:
     """The same where no kernel can run."""
     linear, (T, B), like = record.run.linear, record.alive.shape, record.run.states
     lstm, H = record.recurrence.kind == "lstm", record.recurrence.hidden_size
 
-    def size(g: Tensor) -> Tensor:
+    def size(g: Tensor) -> Array:
         return passes.sizes(g.transpose(0, 1).flatten(1)) / scale
 
     g, gamma = torch.zeros_like(v), like.new_zeros(len(v), B, H) if lstm else None
-    at_state = like.new_zeros(T + 1, B, dtype=torch.float64)
-    at_cell = torch.zeros_like(at_state) if lstm else None
+    at_state = np.zeros((T + 1, B))
+    at_cell = np.zeros((T + 1, B)) if lstm else None
     last = record.lengths - 1
     for t in reversed(range(T)):
         g = g + v * (last == t).unsqueeze(-1)

@@ -73,7 +73,7 @@ def underflow(record: Record, dtype: torch.dtype | None = None) -> Underflow:
     delta = record.run.delta
     tiny = torch.finfo(dtype or delta.dtype).tiny
     counts = passes.lost(passes.rows(delta), tiny).reshape(2, *delta.shape[:2]) / delta.shape[-1]
-    timed = [by_time(record, torch.from_numpy(one)) for one in counts]
+    timed = [by_time(record, one) for one in counts]
     zero, below = map(float, mean(np.stack(timed).reshape(2, -1)))
     return Underflow(zero=zero, subnormal=below - zero, by_time=mean(timed[1]))
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from throughtime.gradients.passes import sizes
+from throughtime.gradients.passes import Array, sizes
 from throughtime.gradients.record.fused import sent_back
 from throughtime.gradients.record.recurrence import (
     Linearisation,
@@ -118,17 +118,17 @@ class Run:
         return self.pulled.total if told is None else told
 
     @cached_property
-    def total_size(self) -> Tensor:
+    def total_size(self) -> Array:
         """‖g_t‖, (T, B)."""
         return sizes(self.total)
 
     @cached_property
-    def injected_size(self) -> Tensor:
+    def injected_size(self) -> Array:
         """‖e_t‖, (T, B)."""
         return sizes(self.injected)
 
     @cached_property
-    def state_size(self) -> Tensor:
+    def state_size(self) -> Array:
         """‖h_t‖, (T, B)."""
         return sizes(self.states)
 
