@@ -242,6 +242,8 @@ def test_zones_histogram_and_correlation(draw):
     found = passes.correlation(x, y)
     close(found[1:], [np.corrcoef(x[:, j], y[:, j])[0, 1] ** 2 for j in range(1, H)], 1e-4)
     assert np.isnan(found[0])
+    close(passes.centred(x), x - x.mean(0, dtype=float), 1e-5)
+    assert passes.centred(x).dtype == x.dtype
 
 
 def test_opened(draw):

@@ -545,6 +545,21 @@ def histogram(points, low, high, bins):
 
 
 @_compiled
+def centred(x):
+    """The rows of x (N, H) less their mean."""
+    N, H = x.shape
+    mean, found = np.zeros(H), np.empty_like(x)
+    for i in range(N):
+        for j in range(H):
+            mean[j] += x[i, j]
+    mean /= N
+    for i in range(N):
+        for j in range(H):
+            found[i, j] = x[i, j] - mean[j]
+    return found
+
+
+@_compiled
 def correlation(x, y):
     """corr(x_j, y_j)² of each column of two (N, H) arrays; NaN where one of them does not vary."""
     N, H = x.shape

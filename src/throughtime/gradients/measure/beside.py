@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
+from throughtime.gradients.record.undisturbed import full_precision
 from throughtime.kernels.cpu import pool
 
 _SHARE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -31,7 +31,7 @@ def side_by_side(device: torch.device, measures: Mapping[str, Callable[[], Any]]
 
     def share(_: int) -> None:
         try:  # what a thread is set to is its own: all are to work in the same way
-            with torch.no_grad(), _full_precision(device.type):
+            with torch.no_grad(), full_precision(device):
                 for name, measure in waiting:
                     found[name] = measure()
         except BaseException as error:
@@ -45,9 +45,3 @@ def side_by_side(device: torch.device, measures: Mapping[str, Callable[[], Any]]
     for error in failed:
         raise error
     return found
-
-
-def _full_precision(device: str) -> AbstractContextManager:
-    """Without autocast; to enter where it is off already would cost more than some measures do."""
-    on = torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else nullcontext()

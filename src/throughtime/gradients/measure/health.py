@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from throughtime.gradients import passes
 from throughtime.gradients.measure.series import (
     Array,
     by_lag,
@@ -69,7 +70,7 @@ def health(record: Record, points: int | None = None) -> Health:
 
 def _variances(points: Tensor) -> Array:
     """Eigenvalues of the covariance, largest first."""
-    centred = points - points.mean(0)
+    centred = torch.from_numpy(passes.centred(passes.rows(points)))
     covariance = centred.T @ centred
     if not math.isfinite(covariance.trace()):
         return np.full(points.shape[-1], np.nan)

@@ -15,6 +15,7 @@ from throughtime.gradients.record.capture import Call, Chain, data_of
 from throughtime.gradients.record.fused import probe, run
 from throughtime.gradients.record.record import Record, Run, at_last_step
 from throughtime.gradients.record.recurrence import Recurrence, orbit, run_order, sums, valid
+from throughtime.gradients.record.undisturbed import full_precision
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def records_of_call(call: Call, key: str, route: str = "auto") -> dict[str, Reco
         key: what the records' keys start with.
         route: ``"auto"``, ``"adjoint"`` or ``"probe"``, see :func:`throughtime.gradients.trace`.
     """
-    with torch.autocast(data_of(call.input).device.type, enabled=False):
+    with full_precision(data_of(call.input).device):
         return _Replay(call, key, route).records()
 
 

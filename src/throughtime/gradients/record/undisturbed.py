@@ -1,11 +1,11 @@
-"""A pass through a model that leaves nothing behind."""
+"""A pass through a model that leaves nothing behind, and work that no setting disturbs."""
 
 from __future__ import annotations
 
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -24,11 +24,10 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         (m, name, b, b.clone()) for m, _ in modes for name, b in m._buffers.items() if b is not None
     ]
     gradients = [(p, p.grad) for p in model.parameters()]
-    python, numpy = random.getstate(), np.random.get_state()
-    cuda = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    python, numpy, here = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng(cuda))
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             if "torch._dynamo" in sys.modules:
@@ -49,3 +48,11 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
                 m.training = training
         random.setstate(python)
         np.random.set_state(numpy)
+        torch.set_rng_state(here)
+        torch.cuda.set_rng_state_all(cuda)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """Without autocast; to enter where it is off anyway would cost more than some measures do."""
+    on = torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if on else nullcontext()
