@@ -8,7 +8,7 @@ unless a pass says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,18 @@ Array = np.ndarray
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at the first call: Numba is imported by those alone who measure something."""
+def _compiled(function: Callable[..., Any], brief: bool = False) -> Callable[..., Any]:
+    """Compiled at the first call: Numba is imported by those alone who measure something.
+
+    Python's lock is let go meanwhile, but by a pass so brief that another thread would hardly be
+    awake before it is wanted back.
+    """
 
     @cache
     def machine_code() -> Callable[..., Any]:
         from numba import njit
 
-        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST}
+        options = {"nogil": not brief, "error_model": "numpy", "fastmath": _FAST}
         try:
             return njit(cache=True, **options)(function)
         except RuntimeError:  # there is no folder to keep it in
@@ -41,6 +45,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+_brief = partial(_compiled, brief=True)
+
+
 def blocks(tensor: Tensor, count: int = 1) -> Array:
     """A (T, B, count·H) or (T, B, count, H) tensor as an array (T, B, count, H)."""
     return steps(tensor).reshape(*tensor.shape[:2], count, -1)
@@ -49,6 +56,11 @@ def blocks(tensor: Tensor, count: int = 1) -> Array:
 def rows(tensor: Tensor) -> Array:
     """A tensor as the array of its rows along the last axis."""
     return steps(tensor).reshape(-1, tensor.shape[-1])
+
+
+def flat(tensor: Tensor) -> Array:
+    """A tensor as an array with one row for each entry of the first axis."""
+    return steps(tensor).reshape(len(tensor), -1)
 
 
 def steps(tensor: Tensor) -> Array:
@@ -85,7 +97,7 @@ def norms(x):
     return found
 
 
-@_compiled
+@_brief
 def sums(x):
     """Of each row of x (N, B) the sum of what is a number, and how many are; (2, N)."""
     N, B = x.shape
@@ -120,7 +132,7 @@ def overlaps(x, y):
     return found
 
 
-@_compiled
+@_brief
 def normalised(x):
     """Divide each row of x (N, H) by its norm, in place, and return the norms; zeros stay zeros."""
     N, H = x.shape
@@ -142,7 +154,7 @@ def normalised(x):
     return found
 
 
-@_compiled
+@_brief
 def gains(before, middle, after, rest):
     """½ ln of after/before, middle/before and rest/middle, no number where below is 0; (3, T)."""
     T = len(before)
@@ -154,7 +166,7 @@ def gains(before, middle, after, rest):
     return found
 
 
-@_compiled
+@_brief
 def ratio(above, below):
     """The quotients of two arrays (N,); no number where ``below`` is not above 0."""
     found = np.empty(len(below))
@@ -219,7 +231,7 @@ def lost(x, tiny):
     return found
 
 
-@_compiled
+@_brief
 def spread(sizes):
     """Over each row (T, B) of sizes in ascending order, those that are no number last.
 
@@ -306,7 +318,7 @@ def _mean_squares(sizes, times, epsilon):
     return units, found, reach
 
 
-@_compiled
+@_brief
 def _slopes(heights, offsets):
     """Slopes per row of the least-squares lines through the columns of heights (K, R); (R,).
 
@@ -414,7 +426,7 @@ def on_and_off(slope, bound, delta, gate, lengths):
     return found
 
 
-@_compiled
+@_brief
 def first_class(on, was_on, latched, low, high, gradient, steps, sequences):
     """The class of each unit as its place in :data:`.census.CLASSES`, from the counts of each."""
     H = len(on)

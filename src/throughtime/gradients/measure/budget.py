@@ -70,7 +70,7 @@ def _sizes(delta: Tensor, previous: Tensor) -> Array:
     """‖C_t‖_F, (T,)."""
     if delta.shape[1] <= _FEW:
         return passes.overlaps(passes.steps(delta), passes.steps(previous))
-    products = [passes.steps((x @ x.mT).flatten(1)) for x in (delta, previous)]
+    products = [passes.flat(x @ x.mT) for x in (delta, previous)]
     return np.sqrt(np.maximum(passes.dots(*products), 0))
 
 

@@ -86,7 +86,7 @@ def one_step(
         some = slice(sequences) if record.full else alive
         here = orbit.at(t, some).linearise().jacobian(0)
         jacobians.append(here)
-        squares.append(passes.norms(passes.rows(here.flatten(1))) ** 2)
+        squares.append(passes.norms(passes.flat(here)) ** 2)
     j, whole = torch.cat(jacobians), np.concatenate(squares)
     finite = np.isfinite(whole)
     if not finite.all():
@@ -158,7 +158,7 @@ def radii(matrices: Tensor, doublings: int = 9) -> Array:
 def _normalise(matrices: Tensor) -> Array:
     """Divide each of some matrices by its ‖·‖_F, in place, and return these."""
     if matrices.is_cpu:
-        return passes.normalised(matrices.flatten(1).numpy())
+        return passes.normalised(passes.flat(matrices))
     size = torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True)
     matrices.div_(size)
     return numpy(size)[:, 0, 0]
@@ -177,7 +177,7 @@ def commutator(matrices: Tensor) -> Array:
     """
     a = matrices / matrices.abs().amax((1, 2), keepdim=True)
     products = torch.bmm(a, a.mT), torch.bmm(a.mT, a)
-    whole, rest = passes.apart(*(passes.rows(one.flatten(1)) for one in products))
+    whole, rest = passes.apart(*map(passes.flat, products))
     return passes.ratio(rest, 2**0.5 * whole)
 
 
