@@ -7,6 +7,7 @@ unless a pass says otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache, partial, wraps
 from typing import Any
@@ -60,7 +61,7 @@ def rows(tensor: Tensor) -> Array:
 
 def flat(tensor: Tensor) -> Array:
     """A tensor as an array with one row for each entry of the first axis."""
-    return steps(tensor).reshape(len(tensor), -1)
+    return steps(tensor).reshape(len(tensor), math.prod(tensor.shape[1:]))
 
 
 def steps(tensor: Tensor) -> Array:
