@@ -150,8 +150,7 @@ def _counted(record: Record, place: str, epsilon: float) -> _Count:
 
 def _classified(place: str, epsilon: float, counts: list[_Count]) -> Census:
     def total(name: str) -> Any:
-        first, *others = (getattr(c, name) for c in counts)
-        return sum(others, first)
+        return sum(getattr(c, name) for c in counts)
 
     steps, sequences, was_on = total("steps"), total("sequences"), total("was_on")
     on, low, high, gradient = total("on"), total("low"), total("high"), total("gradient")

@@ -162,22 +162,21 @@ class Run:
         Sizes that are known go along.
         """
         kept, c0, in_cell = slice(sequences), self.c0, self.injected_cell
-        found = Run(
-            self.recurrence,
-            self.lengths[kept],
-            self.x[:, kept],
-            self.h0[kept],
-            None if c0 is None else c0[kept],
-            self.states[:, kept].contiguous(),
-            self.injected[:, kept],
-            None if in_cell is None else in_cell[:, kept],
-            {name: told[:, kept].contiguous() for name, told in self.told.items()},
-            self.narrow,
-            None if self.inside is None else _first(self.inside, kept),
-            None if self.back is None else _first(self.back, kept),
+        found = replace(
+            self,
+            lengths=self.lengths[kept],
+            x=self.x[:, kept],
+            h0=self.h0[kept],
+            c0=None if c0 is None else c0[kept],
+            states=self.states[:, kept].contiguous(),
+            injected=self.injected[:, kept],
+            injected_cell=None if in_cell is None else in_cell[:, kept],
+            told={name: told[:, kept].contiguous() for name, told in self.told.items()},
+            inside=None if self.inside is None else _first(self.inside, kept),
+            back=None if self.back is None else _first(self.back, kept),
         )
-        sizes = {"total_size", "injected_size", "state_size"} & self.__dict__.keys()
-        found.__dict__.update((name, self.__dict__[name][:, kept]) for name in sizes)
+        known = {"total_size", "injected_size", "state_size"} & self.__dict__.keys()
+        found.__dict__.update((name, self.__dict__[name][:, kept]) for name in known)
         return found
 
 
